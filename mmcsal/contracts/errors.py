@@ -1,0 +1,32 @@
+"""The errors a user can cause or mend; the exit code of a command follows from their class.
+
+Every message says what was wrong, where (file, key, sample), what was expected and what to do.
+"""
+
+
+class MmcsalError(Exception):
+    """Base of all errors that are written for the reader; shown as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(MmcsalError):
+    """Bad config, corpus or arguments."""
+
+    exit_code = 2
+
+
+class TableError(InputError):
+    """A table does not keep its contract: wrong columns, types or values."""
+
+
+class RejectLimitError(MmcsalError):
+    """The share of rejected samples exceeds `max_reject_fraction`."""
+
+    exit_code = 3
+
+
+class ResourceError(MmcsalError):
+    """The run asks for resources that the cluster can never give."""
+
+    exit_code = 4

@@ -1,0 +1,30 @@
+"""REJECT: a sample that could not be read, and why. Nothing is dropped without a row here."""
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+
+class Reason(StrEnum):
+    """Why a sample was rejected: a closed set, so that reports and dashboards can count by it."""
+
+    MISSING_FILE = "missing_file"  # the path does not exist or may not be read
+    EMPTY_FILE = "empty_file"  # zero bytes
+    NOT_MEDIA = "not_media"  # no container that the decoder knows
+    NO_VIDEO = "no_video"  # a container without a video stream
+    NO_AUDIO = "no_audio"  # a container without an audio stream
+    TOO_SHORT = "too_short"  # less than `media.min_duration_s` of video or audio
+    DECODE_ERROR = "decode_error"  # the streams are there, their data are damaged or cut off
+    TIMEOUT = "timeout"  # the decoder took longer than `media.timeout_s`
+    CRASH = "crash"  # the decoder process died
+
+
+REJECT = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string()),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
