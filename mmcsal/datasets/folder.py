@@ -1,0 +1,170 @@
+"""A folder of video files: every file with a video suffix below it is a sample."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import field_validator
+
+from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.manifest import MANIFEST
+from mmcsal.contracts.spec import Spec
+from mmcsal.contracts.table import conform
+from mmcsal.datasets.content import has_scheme, hash_contents
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg"),
+    *(".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".ogv"),
+)
+_MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet")
+
+
+class FolderSpec(Spec):
+    """All files below `path` whose suffix (in any case) is in `suffixes`; hidden files and folders are skipped.
+
+    `sample_id` is the path relative to `path`, with forward slashes. With `label_from="parent_folder"`, the label is
+    the name of the folder that a file lies in; a file directly in `path` has none.
+    """
+
+    kind: Literal["folder"] = "folder"
+    path: str
+    suffixes: tuple[str, ...] = VIDEO_SUFFIXES
+    label_from: Literal["none", "parent_folder"] = "none"
+
+    @field_validator("suffixes")
+    @classmethod
+    def _normalise_suffixes(cls, suffixes: tuple[str, ...]) -> tuple[str, ...]:
+        if not suffixes or not all(s.strip(".") for s in suffixes):
+            raise ValueError(f"suffixes is {suffixes}; expected at least one, such as '.mp4'")
+        return tuple("." + s.lower().lstrip(".") for s in suffixes)
+
+
+def read_folder(spec: FolderSpec) -> pa.Table:
+    """The MANIFEST table of a folder, sorted by sample_id.
+
+    Raises: InputError: `path` is missing, is not a folder, may not be read, or holds no file with a video suffix; or
+        a file's name is not UTF-8, which no table can hold.
+    """
+    root = _checked_root(spec.path)
+    seen_suffixes: Counter[str] = Counter()
+    ids = [i for i in _walk(root, seen_suffixes) if _suffix_of(i) in spec.suffixes]
+    if not ids:
+        raise InputError(_nothing_found(root, seen_suffixes, spec.suffixes))
+    _check_names(root, ids)
+    ids.sort()
+    uris = [os.path.join(root, i) for i in ids]
+    columns = {"sample_id": ids, "uri": uris, "source": [spec.kind] * len(ids), "content_hash": hash_contents(uris)}
+    if spec.label_from == "parent_folder":
+        columns["label"] = [_parent_name(i) for i in ids]
+    return conform(pa.table(columns), MANIFEST, name=f"manifest of {root}")
+
+
+def _checked_root(path: str) -> str:
+    if has_scheme(path):
+        raise InputError(
+            f"corpus folder {path!r} is a remote URI; expected a local folder. Mount it, or list its files in a "
+            "manifest (kind: manifest, a CSV or Parquet file with a 'path' column)"
+        )
+    root = os.path.abspath(os.path.expanduser(path))
+    if not os.path.exists(root):
+        raise InputError(
+            f"corpus folder {root!r} does not exist; check the path (a relative one starts at {os.getcwd()!r})"
+        )
+    if not os.path.isdir(root):
+        is_manifest = _suffix_of(root) in _MANIFEST_SUFFIXES
+        hint = "use kind: manifest to read it as a list of files" if is_manifest else "give the folder that holds it"
+        raise InputError(f"corpus folder {root!r} is a file, expected a folder; {hint}")
+    return root
+
+
+def _walk(root: str, seen_suffixes: Counter[str]) -> Iterator[str]:
+    """Yields every file's path relative to `root`, in no fixed order, and counts the suffixes.
+
+    Symlinked folders are entered unless they lead back to a folder above them: that alone makes a loop, and the
+    answer does not depend on the order in which folders are met.
+    """
+    pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(root),))]
+    while pending:
+        prefix, ancestors = pending.pop()
+        for entry in _entries(os.path.join(root, prefix)):
+            if entry.name.startswith("."):
+                continue
+            relative = prefix + entry.name
+            if _is_folder(entry):
+                identity = _identity(entry.path)
+                if identity not in ancestors:
+                    pending.append((relative + "/", (*ancestors, identity)))
+            elif _is_sample_file(entry):
+                seen_suffixes[_suffix_of(entry.name)] += 1
+                yield relative
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise InputError(
+            f"corpus folder: cannot list {folder!r} ({error.strerror}); make it readable or move it away"
+        ) from error
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    try:
+        status = os.stat(folder)
+    except OSError as error:
+        raise InputError(
+            f"corpus folder: cannot read {folder!r} ({error.strerror}); make it readable or move it away"
+        ) from error
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symlink to itself
+        return False
+
+
+def _is_sample_file(entry: os.DirEntry[str]) -> bool:
+    """Regular files, and links that lead nowhere: those stay in the manifest, so that ingest rejects them by name."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        return entry.is_symlink()
+
+
+def _suffix_of(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _parent_name(sample_id: str) -> str | None:
+    return sample_id.rsplit("/", 2)[-2] if "/" in sample_id else None
+
+
+def _nothing_found(root: str, seen_suffixes: Counter[str], suffixes: tuple[str, ...]) -> str:
+    common = ", ".join(f"{n} {s or '(no suffix)'}" for s, n in seen_suffixes.most_common(5))
+    found = f"{seen_suffixes.total()} other files ({common})" if seen_suffixes else "no files at all"
+    return (
+        f"corpus folder {root!r} holds no video: found {found}, expected files that end in {' '.join(suffixes)}; "
+        "check the path, or set suffixes"
+    )
+
+
+def _check_names(root: str, ids: list[str]) -> None:
+    bad = [i for i in [root, *ids] if not _is_utf8(i)]
+    if bad:
+        raise InputError(
+            f"corpus folder {root!r}: {len(bad)} names are not UTF-8, first {bad[:3]!r}; "
+            "rename them (for instance with convmv), tables hold UTF-8 only"
+        )
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,161 @@
+"""The folder source: what counts as a sample, what it is called, and what the reader is told when there is none."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.manifest import MANIFEST
+from mmcsal.datasets import FolderSpec, build_manifest
+from mmcsal.datasets import folder as folder_module
+
+
+def _touch(root: Path, *names: str, content: bytes = b"x") -> None:
+    for name in names:
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+
+def _ids(root: Path, **options) -> list[str]:
+    return build_manifest(FolderSpec(path=str(root), **options))["sample_id"].to_pylist()
+
+
+def test_videos_are_found_below_the_root_in_any_case_and_hidden_or_other_files_are_not(tmp_path):
+    _touch(tmp_path, "b.MP4", "a.mov", "sub/deep/c.WebM", "notes.txt", ".hidden.mp4", ".cache/d.mp4", "mp4")
+    assert _ids(tmp_path) == ["a.mov", "b.MP4", "sub/deep/c.WebM"]
+
+
+def test_manifest_conforms_and_its_uris_are_absolute(tmp_path, monkeypatch):
+    _touch(tmp_path / "corpus", "sub/a.mp4")
+    monkeypatch.chdir(tmp_path)
+    manifest = build_manifest(FolderSpec(path="corpus"))
+    assert manifest.schema == MANIFEST
+    row = manifest.to_pylist()[0]
+    assert row["uri"] == str(tmp_path / "corpus" / "sub" / "a.mp4")
+    assert row["source"] == "folder"
+    assert row["label"] is None
+
+
+def test_labels_are_parent_folders_and_files_at_the_root_have_none(tmp_path):
+    _touch(tmp_path, "train/tapping, light/a.mp4", "b.mp4")
+    manifest = build_manifest(FolderSpec(path=str(tmp_path), label_from="parent_folder"))
+    labels = dict(zip(manifest["sample_id"].to_pylist(), manifest["label"].to_pylist(), strict=True))
+    assert labels == {"b.mp4": None, "train/tapping, light/a.mp4": "tapping, light"}
+
+
+def test_suffixes_are_normalised_and_may_be_chosen(tmp_path):
+    _touch(tmp_path, "a.mp4", "b.y4m")
+    assert _ids(tmp_path, suffixes=("Y4M",)) == ["b.y4m"]
+    with pytest.raises(ValueError, match="suffixes"):
+        FolderSpec(path="x", suffixes=())
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+def test_listing_order_does_not_matter(tmp_path, seed):
+    _touch(tmp_path, *(f"d{i % 3}/é{i}.mp4" for i in range(12)), "d0.mp4", "d0-a.mp4", "Z.mp4")
+    expected = build_manifest(FolderSpec(path=str(tmp_path)))
+    listed = folder_module._entries
+
+    def shuffled(path: str) -> list[os.DirEntry[str]]:
+        entries = sorted(listed(path), key=lambda e: e.name)
+        random.Random(f"{seed}{path}").shuffle(entries)
+        return entries
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder_module, "_entries", shuffled)
+        assert build_manifest(FolderSpec(path=str(tmp_path))) == expected
+    assert expected["sample_id"].to_pylist() == sorted(expected["sample_id"].to_pylist())
+
+
+def test_symlinks_are_followed_without_loops_and_a_dangling_one_stays_to_be_rejected(tmp_path):
+    _touch(tmp_path, "elsewhere/a.mp4", "corpus/sub/b.mp4")
+    corpus = tmp_path / "corpus"
+    (corpus / "link.mp4").symlink_to(tmp_path / "elsewhere" / "a.mp4")
+    (corpus / "linked").symlink_to(tmp_path / "elsewhere")
+    (corpus / "sub" / "up").symlink_to(corpus)
+    (corpus / "self").symlink_to("self")
+    (corpus / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    manifest = build_manifest(FolderSpec(path=str(corpus)))
+    hash_of = dict(zip(manifest["sample_id"].to_pylist(), manifest["content_hash"].to_pylist(), strict=True))
+    assert set(hash_of) == {"link.mp4", "linked/a.mp4", "sub/b.mp4", "gone.mp4"}
+    assert hash_of["gone.mp4"] is None
+    assert hash_of["link.mp4"] == hash_of["linked/a.mp4"] is not None
+
+
+def test_a_pipe_named_like_a_video_does_not_hang(tmp_path):
+    _touch(tmp_path, "a.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "pipe.mp4")
+    assert _ids(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("change", ["head", "tail", "size"])
+def test_content_hash_tells_a_change_of_head_tail_or_size(tmp_path, change):
+    content = bytearray(300_000)
+    _touch(tmp_path, "a.mp4", content=bytes(content))
+
+    def content_hash() -> str:
+        return build_manifest(FolderSpec(path=str(tmp_path)))["content_hash"][0].as_py()
+
+    before = content_hash()
+    assert content_hash() == before
+    assert len(before) == 32
+    content = {"head": b"\1" + content[1:], "tail": content[:-1] + b"\1", "size": content[:-1]}[change]
+    _touch(tmp_path, "a.mp4", content=bytes(content))
+    assert content_hash() != before
+
+
+def test_errors_name_the_place_and_the_way_out(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere' does not exist"):
+        build_manifest(FolderSpec(path=str(tmp_path / "nowhere")))
+    _touch(tmp_path, "list.csv", "one.mp4")
+    with pytest.raises(InputError, match=r"list.csv' is a file.*kind: manifest"):
+        build_manifest(FolderSpec(path=str(tmp_path / "list.csv")))
+    with pytest.raises(InputError, match=r"one.mp4' is a file, expected a folder"):
+        build_manifest(FolderSpec(path=str(tmp_path / "one.mp4")))
+    with pytest.raises(InputError, match=r"s3://bucket/clips.*remote"):
+        build_manifest(FolderSpec(path="s3://bucket/clips"))
+
+
+def test_a_folder_without_videos_says_what_it_holds(tmp_path):
+    with pytest.raises(InputError, match="no files at all"):
+        _ids(tmp_path)
+    _touch(tmp_path, "a.jpg", "b.JPG", "c.txt", "README")
+    with pytest.raises(InputError, match=r"4 other files \(2 \.jpg.*\.mp4 \.mov"):
+        _ids(tmp_path)
+
+
+def test_a_name_that_is_not_utf8_is_an_error_that_shows_it(tmp_path):
+    _touch(tmp_path, "good.mp4")
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system holds UTF-8 names only")
+    with pytest.raises(InputError, match=r"1 names are not UTF-8.*caf\\udce9\.mp4") as caught:
+        _ids(tmp_path)
+    str(caught.value).encode()  # can be printed
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_folder_is_an_error_and_not_a_loss(tmp_path):
+    _touch(tmp_path, "a.mp4", "locked/b.mp4")
+    (tmp_path / "locked").chmod(0)
+    try:
+        with pytest.raises(InputError, match=r"cannot list .*locked"):
+            _ids(tmp_path)
+    finally:
+        (tmp_path / "locked").chmod(0o755)
+
+
+def test_reading_a_manifest_loads_neither_torch_nor_ray_nor_a_codec():
+    check = "import sys, mmcsal.datasets; print([m for m in ('torch', 'ray', 'av', 'decord') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
