@@ -8,14 +8,16 @@ import numpy as np
 import pyarrow as pa
 
 
-def clip_schema(*, num_frames: int, frame_size_px: int, num_audio_samples: int) -> pa.Schema:
-    """The CLIP schema for one clip shape: frames uint8 [T, H, W, 3], sound int16 [L]."""
+def clip_schema(
+    *, num_frames: int, frame_size_px: int, num_audio_samples: int, sample_rate_hz: int = 16_000
+) -> pa.Schema:
+    """The CLIP schema for one clip shape: frames uint8 [T, H, W, 3], sound int16 [L] at `sample_rate_hz`."""
     video_shape = (num_frames, frame_size_px, frame_size_px, 3)
     return pa.schema(
         [
             pa.field("sample_id", pa.string(), nullable=False),
             _tensor_field("video", video_shape, np.uint8),
-            _tensor_field("audio", (num_audio_samples,), np.int16),
+            _tensor_field("audio", (num_audio_samples,), np.int16, sample_rate_hz=str(sample_rate_hz)),
             pa.field("duration_s", pa.float64(), nullable=False),  # of the sample, before windowing
             pa.field("source_width_px", pa.int32(), nullable=False),
             pa.field("source_height_px", pa.int32(), nullable=False),
@@ -43,7 +45,7 @@ def read_tensor(table: pa.Table, name: str) -> np.ndarray:
     return flat[chunk.offset * row_size :][: len(chunk) * row_size].reshape(len(chunk), *shape)
 
 
-def _tensor_field(name: str, shape: tuple[int, ...], dtype: type) -> pa.Field:
+def _tensor_field(name: str, shape: tuple[int, ...], dtype: type, **facts: str) -> pa.Field:
     num_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    metadata = {"shape": ",".join(map(str, shape)), "dtype": np.dtype(dtype).name}
+    metadata = {"shape": ",".join(map(str, shape)), "dtype": np.dtype(dtype).name, **facts}
     return pa.field(name, pa.binary(num_bytes), nullable=False, metadata=metadata)

@@ -2,9 +2,11 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -144,15 +146,28 @@ def test_a_name_that_is_not_utf8_is_an_error_that_shows_it(tmp_path):
     str(caught.value).encode()  # can be printed
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_folder_is_an_error_and_not_a_loss(tmp_path):
-    _touch(tmp_path, "a.mp4", "locked/b.mp4")
-    (tmp_path / "locked").chmod(0)
+def test_an_unreadable_folder_is_an_error_and_not_a_loss():
+    """In a forked child that is nobody: root may read everything, and tests often run as root."""
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        _touch(root, "a.mp4", "locked/b.mp4")
+        (root / "locked").chmod(0)
+        child = os.fork()
+        if child == 0:
+            os._exit(_listing_is_refused_to_nobody(root))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        (root / "locked").chmod(0o755)
+
+
+def _listing_is_refused_to_nobody(root: Path) -> int:
     try:
-        with pytest.raises(InputError, match=r"cannot list .*locked"):
-            _ids(tmp_path)
-    finally:
-        (tmp_path / "locked").chmod(0o755)
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        _ids(root)
+    except InputError as error:
+        return 0 if re.search(r"cannot list .*locked", str(error)) else 2
+    return 1
 
 
 def test_reading_a_manifest_loads_neither_torch_nor_ray_nor_a_codec():

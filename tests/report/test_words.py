@@ -1,0 +1,119 @@
+"""Sentences and numbers."""
+
+import pytest
+
+from mmcsal.report.facts import RunFacts, Series
+from mmcsal.report.words import change_sentence, duration, number, percent, summary_rows, verdict
+
+
+def facts_of(num_selected=32, round_number=0, modalities=("video", "audio"), **summary):
+    return RunFacts(
+        run_name="run",
+        picks=(),
+        num_selected=num_selected,
+        round=round_number,
+        selected_at=None,
+        summary=summary,
+        modalities=modalities,
+    )
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("facts", "sentence"),
+        [
+            (
+                facts_of(random_equivalent_budget=1071),
+                "Label these 32 clips first: they cover the pool as well as 1,071 random picks would.",
+            ),
+            (
+                facts_of(random_equivalent_budget=None),
+                "Label these 32 clips first: they cover the pool better than any random batch that could be tried.",
+            ),
+            (
+                facts_of(random_equivalent_budget=30),
+                "Label these 32 clips first. By coverage alone, 30 random picks would do as well.",
+            ),
+            (
+                facts_of(random_equivalent_budget=400, random_equivalent_is_bound=True),
+                "Label these 32 clips first: they cover the pool as well as at least 400 random picks would.",
+            ),
+            (  # a bound below the budget says nothing against the selection
+                facts_of(random_equivalent_budget=20, random_equivalent_is_bound=True),
+                "Label these 32 clips first: they cover the pool better than any random batch that could be tried.",
+            ),
+            (facts_of(), "Label these 32 clips first."),
+            (facts_of(round_number=2), "Label these 32 clips next."),
+            (
+                facts_of(num_selected=1, random_equivalent_budget=4),
+                "Label this clip first: it covers the pool as well as 4 random picks would.",
+            ),
+            (facts_of(modalities=("image", "text")), "Label these 32 images with text first."),
+            (facts_of(modalities=("lidar", "radar")), "Label these 32 samples first."),
+            (facts_of(modalities=()), "Label these 32 clips first."),
+            (facts_of(num_selected=0), "Nothing was selected."),
+        ],
+    )
+    def test_sentence(self, facts, sentence):
+        assert verdict(facts).sentence == sentence
+
+    def test_bars_are_drawn_only_where_both_sizes_are_known(self):
+        assert verdict(facts_of(random_equivalent_budget=71)).random_budget == 71
+        assert verdict(facts_of(random_equivalent_budget=None)).random_budget is None
+
+    def test_support_without_numbers_is_empty(self):
+        assert verdict(facts_of()).support == ""
+
+
+def test_summary_rows_show_what_there_is():
+    rows = summary_rows(
+        {"gain_unit": 7.0, "zeta": 3, "coverage": 0.5, "random_equivalent_budget": None, "coverage_curve": [[1, 0.1]]}
+    )
+    assert [(name, value) for name, value, _ in rows] == [
+        ("coverage", "0.500"),
+        ("random_equivalent_budget", "more than the pool can tell"),
+        ("zeta", "3"),
+    ]
+
+
+def test_summary_rows_say_that_a_bound_is_one():
+    rows = summary_rows({"random_equivalent_budget": 4000, "random_equivalent_is_bound": True})
+    assert [row[1] for row in rows] == ["4,000 or more"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (12345, "12,345"),
+        (0.0, "0"),
+        (24.0, "24"),
+        (1.0234, "1.02"),
+        (0.14836, "0.148"),
+        (0.00012345, "0.000123"),
+        (12345.6, "12,346"),
+        (float("nan"), "not finite"),
+        (float("inf"), "not finite"),
+        (True, "True"),
+        ("cells", "cells"),
+    ],
+)
+def test_number(value, text):
+    assert number(value) == text
+
+
+def test_percent_and_duration():
+    assert [percent(s) for s in (0.5, 0.084, 0.0012)] == ["50 %", "8.4 %", "0.12 %"]
+    assert [duration(s) for s in (1.23, 95, 3600 * 2 + 65)] == ["1.2 s", "1 min 35 s", "2 h 01 min"]
+
+
+@pytest.mark.parametrize(
+    ("values", "epochs", "sentence"),
+    [
+        ((1.0, 0.2), (-1, 0), "The modality gap fell from 1 before training to 0.200 after it."),
+        ((0.2, 1.0), (0, 5), "The modality gap rose from 0.200 in the first epoch to 1 in the last."),
+        ((1.0, 1.0), (0, 1), "The modality gap stayed at 1."),
+        ((1.0,), (0,), "The modality gap is 1."),
+    ],
+)
+def test_change_sentence(values, epochs, sentence):
+    assert change_sentence(Series("pretrain", "gap", epochs, values)) == sentence
