@@ -1,0 +1,7 @@
+"""Stage 2: which pairs to label first. Pure algorithms; `mmcsal.distributed.select` runs the same steps on Ray."""
+
+from mmcsal.selection.api import select_pairs
+from mmcsal.selection.result import Selection
+from mmcsal.selection.spec import SelectSpec
+
+__all__ = ["SelectSpec", "Selection", "select_pairs"]

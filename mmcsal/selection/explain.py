@@ -1,0 +1,70 @@
+"""Sentences that say why a sample was selected, or why not."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmcsal.selection.alignment import NEUTRAL_R
+
+DUPLICATE = 0.98  # kernel from which two samples are called near-duplicates
+CLOSE = 0.8
+
+
+def pick_reason(
+    mass: float, num_pool: int, alignment: float, redundancy: float, nearest: str | None, low: float
+) -> str:
+    """Why a pick is in the batch: what it stands for, whether its modalities agree, what it lies close to."""
+    parts = [f"Stands for {_count(mass)} ({mass / num_pool:.2%} of the pool)", _agreement(alignment, low)]
+    if nearest is not None and redundancy >= CLOSE:
+        what = "a near-duplicate of" if redundancy >= DUPLICATE else "close to"
+        parts.append(f"{what} {nearest!r} (kernel {redundancy:.2f}), which was taken before it")
+    return "; ".join(parts) + "."
+
+
+def why_selected(row: dict) -> str:
+    """The sentence on a row of the SELECTION table."""
+    return f"{row['sample_id']!r} was selected at rank {row['rank']}, gain {row['gain']:.3g}. {row['reason']}"
+
+
+def why_not_selected(sample_id: str, row: dict, own_gain: float | None, last_gain: float, low: float) -> str:
+    """The sentence on a sample of the pool that was not selected.
+
+    Args:
+        row: of the `represented` table.
+        own_gain: its gain where a cell proposed it, else None.
+    """
+    parts = [f"{sample_id!r} was not selected"]
+    if row["represented_by"] is not None:
+        parts.append(f"the nearest selected sample is {row['represented_by']!r} (kernel {row['kernel']:.2f})")
+    if own_gain is not None:
+        parts.append(f"it was proposed with gain {own_gain:.3g}, the last selected has {last_gain:.3g}")
+    elif row["kernel"] >= DUPLICATE:
+        parts.append("as a near-duplicate of it, it would add next to nothing")
+    else:
+        parts.append("other samples of its region covered more of the pool, and it was not proposed")
+    return "; ".join([*parts, _agreement(row["alignment"], low)]) + "."
+
+
+def represented_table(ids: pa.Array, by: pa.Array, kernel_N: np.ndarray, alignment_N: np.ndarray) -> pa.Table:
+    """Which pick stands for each row of the pool, sorted by sample_id."""
+    table = pa.table({"sample_id": ids, "represented_by": by, "kernel": kernel_N, "alignment": alignment_N})
+    return table.sort_by("sample_id")
+
+
+def find(table: pa.Table, sample_id: str) -> dict | None:
+    """The first row of this id."""
+    place = pc.index(table["sample_id"], sample_id).as_py()
+    return table.slice(place, 1).to_pylist()[0] if place >= 0 else None
+
+
+def _count(mass: float) -> str:
+    rows = round(mass)
+    return "itself alone" if rows <= 1 else f"{rows} samples"
+
+
+def _agreement(alignment: float, low: float) -> str:
+    if alignment == NEUTRAL_R:
+        return "whether its modalities agree is unknown"
+    if alignment < low:
+        return f"its modalities disagree (alignment {alignment:.2f}, low below {low:.2f})"
+    return f"its modalities agree (alignment {alignment:.2f})"

@@ -1,0 +1,129 @@
+"""Lazy greedy on one block of the kernel, in integers.
+
+Marginal gains of the coverage only fall as picks are added, and so does the redundancy term (the largest kernel to
+a pick only grows): a gain computed earlier is an upper bound now. The best bound that is still true after it has been
+computed again is the next pick, exactly as in plain greedy (Minoux 1978).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Picks of one block in the order they were taken; the order of equal gains is the order of the rows."""
+
+    candidate_P: np.ndarray  # int64, rows of `kernel_CN`
+    gain_P: np.ndarray  # int64, of the whole objective, never rising
+    coverage_P: np.ndarray  # int64, the coverage term of the gain
+    mass_P: np.ndarray  # int64, columns that this pick is nearest to among the picks
+
+
+def lazy_greedy(
+    kernel_CN: np.ndarray,
+    column_C: np.ndarray,
+    base_N: np.ndarray,
+    bonus_C: np.ndarray,
+    max_picks: int,
+    *,
+    redundancy_unit: int = 0,
+    redundancy_C: np.ndarray | None = None,
+) -> Picks:
+    """Picks at most `max_picks` of C candidates for the N rows that they may cover.
+
+    Args:
+        kernel_CN: uint16, candidates by rows; both sorted by sample_id.
+        column_C: int64, where each candidate lies among the rows.
+        base_N: uint16, the coverage that each row has before the first pick.
+        bonus_C: int64, what each candidate adds whatever else is picked (its alignment).
+        redundancy_unit: what a pick loses at a kernel of 65535 to an earlier pick, in the unit of the gains.
+        redundancy_C: uint16, largest kernel of each candidate to samples that are labeled already.
+    """
+    num_picks = min(max_picks, len(kernel_CN))
+    close_C = np.zeros(len(kernel_CN), np.uint16) if redundancy_C is None else redundancy_C.astype(np.uint16)
+    pick_P, gain_P, coverage_P = np.zeros((3, num_picks), np.int64)
+    owner_N = np.full(len(base_N), -1, np.int64)
+    covered_N = base_N.astype(np.uint16)
+    bonus_C = bonus_C.astype(np.int64)
+    _lazy_greedy(kernel_CN, column_C, covered_N, bonus_C, redundancy_unit, close_C, pick_P, gain_P, coverage_P, owner_N)
+    mass_P = np.bincount(owner_N[owner_N >= 0], minlength=num_picks)
+    return Picks(pick_P, gain_P, coverage_P, mass_P)
+
+
+@njit(cache=True)
+def _coverage_gain(row_N, covered_N):
+    total = np.int64(0)
+    for n in range(row_N.shape[0]):
+        if row_N[n] > covered_N[n]:
+            total += np.int64(row_N[n]) - np.int64(covered_N[n])
+    return total
+
+
+@njit(cache=True)
+def _before(gain_x, x, gain_y, y):
+    return gain_x > gain_y or (gain_x == gain_y and x < y)
+
+
+@njit(cache=True)
+def _sift_down(heap, gain_C, start):
+    parent, item = start, heap[start]
+    while True:
+        child = 2 * parent + 1
+        if child >= heap.shape[0]:
+            break
+        right = child + 1
+        if right < heap.shape[0] and _before(gain_C[heap[right]], heap[right], gain_C[heap[child]], heap[child]):
+            child = right
+        if not _before(gain_C[heap[child]], heap[child], gain_C[item], item):
+            break
+        heap[parent] = heap[child]
+        parent = child
+    heap[parent] = item
+
+
+@njit(cache=True)
+def _loss(close, unit):
+    return (np.int64(close) * unit) // 65535
+
+
+@njit(cache=True)
+def _take(pick, place, kernel_CN, column_C, covered_N, close_C, owner_N, owner_kernel_N):
+    for n in range(covered_N.shape[0]):
+        value = kernel_CN[pick, n]
+        covered_N[n] = max(covered_N[n], value)
+        if value > owner_kernel_N[n]:
+            owner_kernel_N[n] = value
+            owner_N[n] = place
+    for c in range(column_C.shape[0]):
+        close_C[c] = max(close_C[c], kernel_CN[pick, column_C[c]])
+
+
+@njit(cache=True)
+def _lazy_greedy(kernel_CN, column_C, covered_N, bonus_C, unit, close_C, pick_P, gain_P, coverage_P, owner_N):
+    num_candidates = kernel_CN.shape[0]
+    owner_kernel_N = np.zeros(covered_N.shape[0], np.uint16)
+    gain_C = np.empty(num_candidates, np.int64)
+    coverage_C = np.empty(num_candidates, np.int64)
+    current_C = np.zeros(num_candidates, np.int64)  # number of picks that the gain knows of
+    heap = np.arange(num_candidates)
+    for c in range(num_candidates):
+        coverage_C[c] = _coverage_gain(kernel_CN[c], covered_N)
+        gain_C[c] = coverage_C[c] + bonus_C[c] - _loss(close_C[c], unit)
+    for start in range(num_candidates // 2 - 1, -1, -1):
+        _sift_down(heap, gain_C, start)
+    for place in range(pick_P.shape[0]):
+        while current_C[heap[0]] != place:
+            c = heap[0]
+            coverage_C[c] = _coverage_gain(kernel_CN[c], covered_N)
+            gain_C[c] = coverage_C[c] + bonus_C[c] - _loss(close_C[c], unit)
+            current_C[c] = place
+            _sift_down(heap, gain_C, 0)
+        pick = heap[0]
+        pick_P[place], gain_P[place], coverage_P[place] = pick, gain_C[pick], coverage_C[pick]
+        _take(pick, place, kernel_CN, column_C, covered_N, close_C, owner_N, owner_kernel_N)
+        heap[0] = heap[heap.shape[0] - 1]
+        heap = heap[: heap.shape[0] - 1]
+        if heap.shape[0] > 0:
+            _sift_down(heap, gain_C, 0)
