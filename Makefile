@@ -1,16 +1,37 @@
 # Everything runs from a clean clone: `make demo` and `make test` create the environment themselves.
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
+BIN := .venv/bin
 UV_VERSION := 0.13.9
 
-.PHONY: install demo test lint check clean
+.PHONY: install demo test lint check bench clean
+
+install: .venv/.installed
 
 # One stamp per set of pins: a second `make` does not install again.
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[run,dev]'
 	touch $@
 
-install: $(VENV)/.installed
+demo: install
+	$(BIN)/mmcsal demo
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+# What CI runs: style and types first, they are quick.
+check: lint test
+
+bench: install
+	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.mmssl
+
+clean:
+	rm -rf .venv runs

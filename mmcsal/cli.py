@@ -1,0 +1,225 @@
+"""The `mmcsal` command. Exit codes: 0 done, 2 bad input, 3 too many rejects, 4 resources that can never be had,
+1 anything else; one line on stderr says what to do.
+"""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mmcsal.contracts.errors import InputError, MmcsalError
+
+app = typer.Typer(
+    name="mmcsal",
+    help="Decide which clips of an unlabeled corpus to label first.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+# `mmcsal demo`: a corpus that trains in two minutes on two cores.
+DEMO_OVERRIDES = (
+    "run_dir=runs/demo",
+    "corpus={kind: synthetic, path: runs/demo-corpus}",
+    "media={window_s: 2.0, num_frames: 16, frame_size_px: 64}",
+    "ingest.samples_per_partition=32",
+    "select.budget=32",
+)
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="dotted config overrides")]
+Config = Annotated[str | None, typer.Option("--config", help="YAML file; default: the run's own, else built-in")]
+RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="where the run keeps all it makes; path or URI")]
+Corpus = Annotated[str | None, typer.Option("--corpus", help="folder of videos, or a .csv/.parquet manifest")]
+Budget = Annotated[str | None, typer.Option("--budget", help="how many to label: a count, or a fraction below 1")]
+Redo = Annotated[str | None, typer.Option("--redo", metavar="STAGE", help="replace this stage and all after it")]
+Check = Annotated[bool, typer.Option("--check", help="validate, print the plan, do nothing")]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="print the resolved config, do nothing")]
+
+
+@app.command()
+def run(
+    overrides: Overrides = None,
+    corpus: Corpus = None,
+    budget: Budget = None,
+    config: Config = None,
+    run_dir: RunDirOption = None,
+    redo: Redo = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """From a corpus to a ranked batch and a report: every stage, or those that are not committed yet."""
+    stages = ["manifest", "ingest", "pretrain", "embed", "select", "report"]
+    given = [*_corpus_override(corpus), *_budget_override(budget)]
+    _execute(stages, given, overrides, config, run_dir, redo, check, print_config)
+
+
+@app.command()
+def ingest(
+    overrides: Overrides = None,
+    corpus: Corpus = None,
+    config: Config = None,
+    run_dir: RunDirOption = None,
+    redo: Redo = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """Scan the corpus and decode it into clips and rejects."""
+    given = _corpus_override(corpus)
+    _execute(["manifest", "ingest"], given, overrides, config, run_dir, redo, check, print_config)
+
+
+@app.command()
+def pretrain(
+    overrides: Overrides = None,
+    config: Config = None,
+    run_dir: RunDirOption = None,
+    redo: Redo = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """Train the encoders on the clips, without labels."""
+    _execute(["pretrain"], [], overrides, config, run_dir, redo, check, print_config)
+
+
+@app.command()
+def embed(
+    overrides: Overrides = None,
+    config: Config = None,
+    run_dir: RunDirOption = None,
+    redo: Redo = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """Embed every clip with the trained encoders."""
+    _execute(["embed"], [], overrides, config, run_dir, redo, check, print_config)
+
+
+@app.command()
+def select(
+    overrides: Overrides = None,
+    embeddings: Annotated[str | None, typer.Option("--embeddings", help="Parquet folder of any encoder")] = None,
+    budget: Budget = None,
+    out: Annotated[str | None, typer.Option("--out", help="run directory for the selection; with --embeddings")] = None,
+    config: Config = None,
+    run_dir: RunDirOption = None,
+    redo: Redo = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """Select the batch, from this run's embeddings or from a folder of embeddings made elsewhere."""
+    if out and run_dir:
+        raise InputError("--out and --run-dir name the same thing; give one of them")
+    if embeddings and not (out or run_dir):
+        raise InputError("--embeddings needs --out, the folder that the selection is written to")
+    given = [*_budget_override(budget), *([f"embeddings={_quoted(embeddings)}"] if embeddings else [])]
+    _execute(["select"], given, overrides, config, out or run_dir, redo, check, print_config)
+
+
+@app.command()
+def report(
+    overrides: Overrides = None,
+    config: Config = None,
+    run_dir: RunDirOption = None,
+    redo: Redo = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """Write the report of a run."""
+    _execute(["report"], [], overrides, config, run_dir, redo, check, print_config)
+
+
+@app.command()
+def demo(
+    overrides: Overrides = None,
+    run_dir: RunDirOption = None,
+    redo: Redo = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """Render a small corpus of real video files and run every stage on it."""
+    stages = ["manifest", "ingest", "pretrain", "embed", "select", "report"]
+    _execute(stages, DEMO_OVERRIDES, overrides, None, run_dir, redo, check, print_config, fresh=True)
+
+
+@app.command()
+def status(run_dir: Annotated[str, typer.Option("--run-dir")] = "runs/default") -> None:
+    """Print what a run has done and is doing."""
+    from mmcsal.rundir import RunDir
+
+    directory = RunDir(run_dir)
+    if not directory.exists("status.json"):
+        raise InputError(f"no run in {run_dir!r}: there is no status.json; give the --run-dir of a run")
+    content = directory.read_json("status.json")
+    typer.echo(f"{content['state']} (updated {content['updated_at']}) {content.get('message', '')}".rstrip())
+    for name, facts in content["stages"].items():
+        typer.echo(f"  {name:<9} " + ", ".join(f"{key} {value}" for key, value in facts.items() if value != ""))
+
+
+def _execute(
+    stages: Sequence[str],
+    given: Sequence[str],
+    overrides: Sequence[str] | None,
+    config_path: str | None,
+    run_dir: str | None,
+    redo: str | None,
+    check: bool,
+    print_config: bool,
+    *,
+    fresh: bool = False,
+) -> None:
+    """Resolves the configuration, then checks, prints or runs."""
+    from mmcsal.config import load_config, to_yaml
+
+    all_overrides = [*given, *(overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])]
+    if config_path is None and not fresh:
+        config_path = _saved_config(run_dir)
+    config = load_config(config_path, all_overrides)
+    if print_config:
+        typer.echo(to_yaml(config), nl=False)
+        return
+    from mmcsal.distributed.command import check_stages, execute_stages
+
+    if redo is not None and redo not in stages:
+        raise InputError(f"--redo {redo!r} is not a stage of this command; choose from {', '.join(stages)}")
+    if check:
+        for line in check_stages(config, stages, redo):
+            typer.echo(line)
+        return
+    execute_stages(config, stages, redo)
+
+
+def _saved_config(run_dir: str | None) -> str | None:
+    """The configuration that a run was made with, so that a later command need not repeat it."""
+    path = Path(run_dir or "runs/default") / "config.yaml"
+    return str(path) if path.is_file() else None
+
+
+def _corpus_override(corpus: str | None) -> list[str]:
+    # Absolute: the saved configuration is used again from whatever folder.
+    return [] if corpus is None else [f"corpus={_quoted(str(Path(corpus).expanduser().absolute()))}"]
+
+
+def _budget_override(budget: str | None) -> list[str]:
+    return [] if budget is None else [f"select.budget={budget}"]
+
+
+def _quoted(text: str) -> str:
+    """As a YAML string: a path may hold colons, braces and quotes."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def main(*arguments: Any) -> None:
+    """Entry point of the command and of `jobs/`; `arguments` stand before those of the command line."""
+    try:
+        app([*arguments, *sys.argv[1:]], standalone_mode=True)
+    except MmcsalError as error:
+        print(f"mmcsal: error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        traceback.print_exc()
+        print(f"mmcsal: unexpected {type(error).__name__}: {error}; the traceback is above", file=sys.stderr)
+        sys.exit(1)

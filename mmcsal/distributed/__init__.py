@@ -1,0 +1,1 @@
+"""The stages on Ray. Everything below this folder runs without Ray."""

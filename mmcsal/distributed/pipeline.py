@@ -1,0 +1,232 @@
+"""The stages in their order: what is committed already, what has to run, and running it."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from mmcsal.config import RunConfig, to_yaml
+from mmcsal.contracts.errors import InputError
+from mmcsal.distributed.embed import embed_clips
+from mmcsal.distributed.ingest import ingest_clips, scan_corpus
+from mmcsal.distributed.partitions import Progress
+from mmcsal.distributed.pretrain import pretrain_encoders
+from mmcsal.distributed.progress import Status
+from mmcsal.distributed.select_stage import list_parquet, select_clips
+from mmcsal.distributed.session import ray_session
+from mmcsal.report.build import build_report
+from mmcsal.rundir import RunDir
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what it runs, the folder that it commits, and the settings that its result depends on."""
+
+    name: str
+    folder: str
+    run: Callable[[RunConfig, RunDir, Progress], dict[str, Any]]
+    settings: Callable[[RunConfig], Settings]
+    needs_ray: bool = True
+    resumes: bool = True  # parts of a killed attempt are kept; else the stage starts over
+    is_cheap: bool = False  # seconds to minutes: new settings redo it without being asked
+
+
+def write_report(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
+    build_report(run_dir, config.report)
+    return {}
+
+
+STAGES = (
+    Stage(
+        "manifest",
+        "manifest",
+        scan_corpus,
+        lambda c: {"corpus": _dump(c.corpus), "samples_per_partition": c.ingest.samples_per_partition},
+        needs_ray=False,
+        resumes=False,
+    ),
+    Stage(
+        "ingest",
+        "clips",
+        ingest_clips,
+        # How long to wait for a file, and when to start a fresh decoder, do not change a clip.
+        lambda c: {"media": c.media.model_dump(exclude={"timeout_s", "recycle_after_clips"})},
+    ),
+    Stage(
+        "pretrain",
+        "checkpoints",
+        pretrain_encoders,
+        lambda c: {"model": _dump(c.model), "pretrain": _dump(c.pretrain), "seed": c.seed},
+    ),
+    Stage(
+        "embed",
+        "embeddings",
+        embed_clips,
+        lambda c: {"embed": c.embed.model_dump(exclude={"num_workers"})},
+    ),
+    Stage(
+        "select",
+        "selection",
+        select_clips,
+        lambda c: {"select": _dump(c.select), "seed": c.seed},
+        resumes=False,
+        is_cheap=True,
+    ),
+    Stage(
+        "report",
+        "report",
+        write_report,
+        lambda c: {"report": _dump(c.report)},
+        needs_ray=False,
+        resumes=False,
+        is_cheap=True,
+    ),
+)
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+# Folders that a stage fills beside its own.
+SIDE_FOLDERS = {"ingest": ["rejects"], "pretrain": ["metrics"], "select": ["candidates"]}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage and what will happen to it: `committed`, `run`, `resume` or `redo`."""
+
+    stage: Stage
+    action: str
+    settings: Settings
+    changed: tuple[str, ...] = ()  # keys whose new value asks for a redo
+
+
+def plan(config: RunConfig, run_dir: RunDir, names: Sequence[str], redo: str | None = None) -> list[Planned]:
+    """What a command will do, stage by stage, without doing it.
+
+    Raises: InputError: a stage before the first one asked for is not committed; or a stage that took long was
+        made with other settings and is not named by `redo`.
+    """
+    planned: list[Planned] = []
+    upstream: str | None = _digest_of_files(config.embeddings) if config.embeddings else ""
+    must_redo = False
+    for stage in _chain(config, names):
+        settings = {**stage.settings(config), "upstream": upstream}
+        must_redo = must_redo or stage.name == redo
+        step = _plan_stage(stage, settings, run_dir, must_redo)
+        if stage.name in names:
+            planned.append(step)
+        elif step.action != "committed":
+            raise InputError(
+                f"{names[0]} needs what {stage.name} leaves in {run_dir.path(stage.folder)}, and that is "
+                f"{'made with other settings (' + ', '.join(step.changed) + ')' if step.changed else 'not complete'}; "
+                f"run `mmcsal {stage.name if stage.name != 'manifest' else 'ingest'} --run-dir {run_dir.uri}` first"
+            )
+        upstream = (run_dir.committed(stage.folder) or {}).get("digest") if step.action == "committed" else None
+    return planned
+
+
+def _chain(config: RunConfig, names: Sequence[str]) -> Sequence[Stage]:
+    """The stages up to the last one asked for; embeddings made elsewhere stand for all stages before `select`."""
+    first = STAGE_NAMES.index("select") if config.embeddings else 0
+    return STAGES[first : max(STAGE_NAMES.index(name) for name in names) + 1]
+
+
+def _plan_stage(stage: Stage, settings: Settings, run_dir: RunDir, must_redo: bool) -> Planned:
+    committed = run_dir.committed(stage.folder)
+    before = committed["settings"] if committed else run_dir.started(stage.folder)
+    if before is None or not (committed or stage.resumes):
+        return Planned(stage, "run", settings)
+    if must_redo:
+        return Planned(stage, "redo", settings)
+    # Upstream is unknown (None) while an earlier stage has still to run: then this one is redone after it.
+    changed = tuple(_changed_keys(before, settings))
+    if not changed:
+        return Planned(stage, "committed" if committed else "resume", settings)
+    if stage.is_cheap or changed == ("upstream",):
+        return Planned(stage, "redo", settings, changed)
+    raise InputError(
+        f"{run_dir.uri} holds {'a' if committed else 'an unfinished'} {stage.name} of other settings "
+        f"({'; '.join(_describe_change(before, settings, key) for key in changed)}); give another --run-dir, "
+        f"or --redo {stage.name} to replace it and all after it"
+    )
+
+
+def run_stages(config: RunConfig, names: Sequence[str], status: Status, redo: str | None = None) -> None:
+    """Runs the named stages in order and skips what is committed.
+
+    Raises: MmcsalError: see `plan`, and each stage.
+    """
+    run_dir = RunDir(config.run_dir)
+    steps = plan(config, run_dir, names, redo)
+    run_dir.write_bytes(to_yaml(config).encode(), "config.yaml")
+    with ExitStack() as session:
+        for step in steps:
+            # Planned once more: the stage before has given its digest only now.
+            step = plan(config, run_dir, [step.stage.name], redo if step.action == "redo" else None)[0]
+            if step.action == "committed":
+                status.say(f"{step.stage.name}: committed already")
+                status.update_stage(step.stage.name, state="committed")
+                continue
+            if step.stage.needs_ray:
+                session.enter_context(ray_session(config.cluster))
+            _run_stage(step, config, run_dir, status)
+
+
+def _run_stage(step: Planned, config: RunConfig, run_dir: RunDir, status: Status) -> None:
+    stage = step.stage
+    if step.action == "redo" or not stage.resumes:
+        for folder in (stage.folder, *SIDE_FOLDERS.get(stage.name, [])):
+            run_dir.clear(folder)
+    run_dir.begin(stage.folder, step.settings)
+    because = f" ({', '.join(step.changed)} changed)" if step.changed else ""
+    status.say(f"{stage.name}: {'resumed' if step.action == 'resume' else 'started'}{because}")
+    start_s = time.monotonic()
+    with status.stage(stage.name) as progress:
+        receipt = stage.run(config, run_dir, progress)
+    wall_s = round(time.monotonic() - start_s, 2)
+    digest = receipt.pop("digest", None) or _digest(step.settings)
+    run_dir.commit(stage.folder, {**receipt, "settings": step.settings, "digest": digest, "wall_s": wall_s})
+    status.update_stage(stage.name, state="committed", wall_s=wall_s, write=True)
+    status.say(f"{stage.name}: done in {wall_s:.1f} s{_headline(receipt)}")
+
+
+def _headline(receipt: dict[str, Any]) -> str:
+    facts = [f"{key.removeprefix('num_')} {value}" for key, value in receipt.items() if key.startswith("num_")]
+    return "; " + ", ".join(facts) if facts else ""
+
+
+def _changed_keys(before: Settings, after: Settings, prefix: str = "") -> list[str]:
+    """Dotted keys whose values differ; a key that only one side has differs too."""
+    changed = []
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changed += _changed_keys(old, new, f"{prefix}{key}.")
+        elif json.dumps(old) != json.dumps(new):
+            changed.append(prefix + key)
+    return changed
+
+
+def _describe_change(before: Settings, after: Settings, key: str) -> str:
+    def get(settings: Any) -> Any:
+        for name in key.split("."):
+            settings = settings.get(name) if isinstance(settings, dict) else None
+        return settings
+
+    return f"{key} was {get(before)!r}, is {get(after)!r}"
+
+
+def _digest(settings: Settings) -> str:
+    return blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _digest_of_files(folder: str) -> str:
+    """Tells a changed folder by names, sizes and times: reading embeddings twice would cost as much as selecting."""
+    facts = [(info.path, info.size, info.mtime_ns) for info in list_parquet(folder)]
+    return _digest({"files": facts})
+
+
+def _dump(spec: Any) -> Any:
+    return spec.model_dump(mode="json") if spec is not None else None

@@ -1,0 +1,64 @@
+"""One Ray session: a cluster that is there, or a Ray of this machine."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.data import DataContext
+
+from mmcsal.config import ClusterSpec
+from mmcsal.contracts.errors import ResourceError
+
+
+@contextmanager
+def ray_session(spec: ClusterSpec) -> Iterator[None]:
+    """Connects to Ray for the time of the block; a session that the caller has already is used and left alone.
+
+    Raises: ResourceError: there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = spec.address or os.environ.get("RAY_ADDRESS")
+    local_options: dict[str, Any] = {}
+    if not address:
+        local_options = {"num_cpus": spec.num_cpus, "include_dashboard": False}
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray's core warns at level "error" of every actor pool that Ray Data makes.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local_options)
+    except ConnectionError as error:
+        raise ResourceError(
+            f"no Ray cluster answers at {address!r} (cluster.address or RAY_ADDRESS): {error}; "
+            "check the address and that the cluster is up, or leave it out to use this machine"
+        ) from error
+    quiet_ray()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def local_num_cpus(spec: ClusterSpec) -> int | None:
+    """CPUs of the Ray that would be started here; None where a cluster is given instead."""
+    if spec.address or os.environ.get("RAY_ADDRESS"):
+        return None
+    return spec.num_cpus or os.cpu_count() or 1
+
+
+def quiet_ray() -> None:
+    """Leaves progress to mmcsal's own lines."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def num_cluster_cpus() -> int:
+    """CPUs that the cluster has now; at least 1."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))

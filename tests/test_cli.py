@@ -1,0 +1,133 @@
+"""The command as a user meets it: every bad input ends with its exit code and one line that says what to do."""
+
+import runpy
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mmcsal.cli import main
+from mmcsal.config import RunConfig
+
+JOBS = Path(__file__).parents[1] / "jobs"
+
+
+@dataclass
+class Done:
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def mmcsal(capsys, tmp_path, monkeypatch):
+    """Runs the command in this process, in an empty folder: importing torch anew for each test would take minutes."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["mmcsal", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(mmcsal):
+    """The one line that a command ends with when it refuses."""
+
+    def run(*arguments: str, code: int = 2) -> str:
+        done = mmcsal(*arguments)
+        assert done.code == code, done.stderr
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("mmcsal: error: ")
+        assert "Traceback" not in done.stderr
+        return last
+
+    return run
+
+
+def test_a_corpus_that_is_not_there(refused):
+    assert "no_such_folder" in refused("run", "--corpus", "no_such_folder")
+
+
+def test_an_empty_corpus(refused, tmp_path):
+    (tmp_path / "videos").mkdir()
+    message = refused("run", "--corpus", "videos")
+    assert "videos" in message
+    assert ".mp4" in message
+
+
+def test_after_a_wrong_path_the_right_one_is_taken(refused, tmp_path):
+    refused("run", "--corpus", "wrong")
+    (tmp_path / "right").mkdir()
+    assert "right" in refused("run", "--corpus", "right")
+
+
+def test_no_corpus_at_all(refused):
+    assert "--corpus" in refused("run")
+
+
+def test_an_unknown_key(refused):
+    assert "did you mean 'select.budget'" in refused("run", "--check", "select.buget=3")
+
+
+def test_a_stage_before_its_input(refused):
+    assert "run `mmcsal ingest " in refused("embed", "--run-dir", "r")
+
+
+def test_embeddings_that_are_not_there(refused):
+    message = refused("select", "--embeddings", "none", "--budget", "3", "--out", "o")
+    assert "none' does not exist" in message
+
+
+def test_embeddings_without_a_place_for_the_result(refused):
+    assert "--out" in refused("select", "--embeddings", "e")
+
+
+def test_more_workers_than_the_machine_can_ever_give(refused):
+    arguments = ["run", "--check", "pretrain.num_workers=4", "cluster.num_cpus=2"]
+    assert "pretrain.num_workers=2" in refused(*arguments, code=4)
+
+
+def test_a_redo_of_an_unknown_stage(refused):
+    assert "--redo 'embd'" in refused("run", "--redo", "embd")
+
+
+def test_status_of_no_run(refused):
+    assert "no status.json" in refused("status", "--run-dir", "r")
+
+
+def test_an_unknown_option_is_bad_input(mmcsal):
+    assert mmcsal("run", "--corpsu", "x").code == 2
+
+
+def test_check_prints_the_plan_and_writes_nothing(mmcsal, tmp_path):
+    done = mmcsal("run", "--check", "--corpus", "/videos")
+    assert done.code == 0, done.stderr
+    for stage in ("manifest", "ingest", "pretrain", "embed", "select", "report"):
+        assert f"{stage:<9} will run" in done.stdout
+    assert "resources" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_print_config_prints_what_would_be_run(mmcsal, tmp_path):
+    done = mmcsal("run", "--print-config", "--budget", "0.1", "pretrain.epochs=2")
+    config = RunConfig.model_validate(yaml.safe_load(done.stdout))
+    assert (config.select.budget, config.pretrain.epochs) == (0.1, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("job", sorted(path.name for path in JOBS.glob("[a-z]*.py")))
+def test_each_job_stands_for_a_command(job, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [job, "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(JOBS / job), run_name="__main__")
+    assert not stop.value.code
+    assert "--run-dir" in capsys.readouterr().out
