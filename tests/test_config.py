@@ -114,7 +114,7 @@ def test_a_path_alone_is_a_corpus(path, kind):
 
 
 def test_a_part_of_an_encoder_can_be_set_without_repeating_its_kind():
-    config = load_config(None, ["model.audio.num_time_steps=8"])
+    config = load_config(None, ["model.audio.pooled_steps=4"])
     assert config.model.audio.kind == "tiny"
     assert config.model.video == RunConfig().model.video
 

@@ -20,6 +20,7 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts.metric import METRIC
 from mmcsal.distributed.partitions import Progress
 from mmcsal.rundir import RunDir
+from mmcsal.training.calibrate import calibrate_norms
 from mmcsal.training.data import ClipBatches
 from mmcsal.training.epoch import train_epoch
 from mmcsal.training.evaluate import evaluate, measure_centroids
@@ -84,6 +85,7 @@ def _train_loop(loop: dict[str, Any]) -> None:
     while not state.done:
         figures = train_epoch(state, batches, rank=rank, num_workers=num_workers, forward=forward)
         if rank == 0:
+            calibrate_norms(state.model, eval_clips)
             figures = {_loss_name(name): value for name, value in figures.items()} | evaluate(state, eval_clips)
             _write_metrics(run_dir, state.epoch - 1, figures)
         _report(state, figures, rank)
@@ -109,6 +111,7 @@ def _clip_batches(config: RunConfig, run_dir: RunDir) -> ClipBatches:
         config.pretrain,
         seed=config.seed,
         num_workers=config.pretrain.num_workers,
+        gray=not config.model.video.needs_color,
     )
 
 

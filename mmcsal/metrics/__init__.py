@@ -1,0 +1,21 @@
+"""Measures of embeddings and of what they are worth, one a file, torch only."""
+
+from mmcsal.metrics.alignment import alignment, uniformity
+from mmcsal.metrics.gap import modality_gap
+from mmcsal.metrics.knn_probe import knn_accuracy
+from mmcsal.metrics.linear_probe import linear_accuracy
+from mmcsal.metrics.mix import mix
+from mmcsal.metrics.prototype_usage import prototype_usage
+from mmcsal.metrics.retrieval import class_recall_at_1, recall_at_1
+
+__all__ = [
+    "alignment",
+    "class_recall_at_1",
+    "knn_accuracy",
+    "linear_accuracy",
+    "mix",
+    "modality_gap",
+    "prototype_usage",
+    "recall_at_1",
+    "uniformity",
+]

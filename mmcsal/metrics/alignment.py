@@ -1,0 +1,39 @@
+"""Alignment of pairs, uniformity of one modality.
+
+Source: Wang & Isola, "Understanding Contrastive Representation Learning", ICML 2020.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mmcsal.metrics.checks import check_pairs
+
+
+def alignment(a_ND: Tensor, b_ND: Tensor) -> Tensor:
+    """Mean squared distance of true pairs.
+
+    Args:
+        a_ND, b_ND: unit-norm embeddings, row i with row i.
+    Returns: scalar in [0, 4], 0 = every pair in one point.
+    Raises: ValueError: shapes differ, or N == 0.
+    """
+    check_pairs(a_ND, b_ND)
+    return (a_ND - b_ND).square().sum(dim=1).mean()
+
+
+def uniformity(x_ND: Tensor) -> Tensor:
+    """log of the mean of exp(-2 d^2) over all pairs of different rows.
+
+    Args:
+        x_ND: unit-norm embeddings of one modality.
+    Returns: scalar in [-8, 0], 0 = all in one point; about -4 on a wide sphere.
+    Raises: ValueError: N < 2.
+    """
+    if x_ND.ndim != 2 or len(x_ND) < 2:
+        raise ValueError(f"uniformity: expected [N >= 2, D], got {tuple(x_ND.shape)}")
+    num_rows = len(x_ND)
+    exponent_NN = -2 * (2 - 2 * x_ND @ x_ND.T).clamp_min(0)
+    exponent_NN.fill_diagonal_(-torch.inf)
+    return exponent_NN.flatten().logsumexp(dim=0) - math.log(num_rows * (num_rows - 1))

@@ -1,0 +1,35 @@
+"""Encoders, projection heads and the two-tower model; the unions below are the closed list of encoders."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from mmcsal.contracts.spec import Spec
+from mmcsal.models.projection import ProjectionSpec
+from mmcsal.models.resnet_audio import ResnetAudioSpec
+from mmcsal.models.resnet_video import ResnetVideoSpec
+from mmcsal.models.tiny_audio import TinyAudioSpec
+from mmcsal.models.tiny_video import TinyVideoSpec
+from mmcsal.models.two_tower import TwoTower
+
+VideoEncoderSpec = Annotated[TinyVideoSpec | ResnetVideoSpec, Field(discriminator="kind")]
+AudioEncoderSpec = Annotated[TinyAudioSpec | ResnetAudioSpec, Field(discriminator="kind")]
+
+
+class ModelSpec(Spec):
+    """Which encoders, and the head that both get."""
+
+    video: VideoEncoderSpec = TinyVideoSpec()
+    audio: AudioEncoderSpec = TinyAudioSpec()
+    head: ProjectionSpec = ProjectionSpec()
+
+
+def build_model(spec: ModelSpec, *, seed: int) -> TwoTower:
+    """The model with weights drawn from `seed` alone; torch's global generators stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TwoTower(spec.video.build(), spec.audio.build(), spec.head)
+
+
+__all__ = ["AudioEncoderSpec", "ModelSpec", "TwoTower", "VideoEncoderSpec", "build_model"]

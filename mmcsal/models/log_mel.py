@@ -1,0 +1,65 @@
+"""Log-mel spectrograms: what every sound encoder and the report look at."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from mmcsal.contracts.spec import Spec
+
+FLOOR = 1e-5  # of the mel power, about -50 dB under full scale: keeps silence finite and its noise out of sight
+
+
+class LogMelSpec(Spec):
+    """Parameters of the short-time Fourier transform and the mel filters."""
+
+    kind: Literal["log_mel"] = "log_mel"
+    sample_rate_hz: int = Field(default=16_000, ge=1000)
+    window_samples: int = Field(default=512, ge=16)  # the length of the window and of the FFT
+    hop_samples: int = Field(default=160, ge=1)  # between two time steps
+    num_mel_bins: int = Field(default=64, ge=4)
+
+    @model_validator(mode="after")
+    def _hop_within_window(self) -> "LogMelSpec":
+        if self.hop_samples > self.window_samples:
+            raise ValueError(
+                f"hop_samples {self.hop_samples} exceeds window_samples {self.window_samples}: sound is lost"
+            )
+        return self
+
+
+class LogMel(nn.Module):
+    """Waveform in [-1, 1], float [B, L] -> natural log of the mel power, [B, F, T], T = L // hop_samples + 1."""
+
+    def __init__(self, spec: LogMelSpec):
+        super().__init__()
+        from torchaudio.transforms import MelScale, Spectrogram  # an extra: selection must import without it
+
+        self.spectrum = Spectrogram(n_fft=spec.window_samples, hop_length=spec.hop_samples, power=None)
+        self.mel = MelScale(spec.num_mel_bins, spec.sample_rate_hz, n_stft=spec.window_samples // 2 + 1)
+
+    def forward(self, audio_BL: Tensor) -> Tensor:
+        """See the class."""
+        # Float32 even under autocast: the power spans more than half precision holds.
+        with torch.autocast(audio_BL.device.type, enabled=False):
+            wide_BL = audio_BL.to(torch.promote_types(audio_BL.dtype, torch.float32))
+            # Both parts squared: torchaudio's own power takes a root and squares it again, at twice the cost.
+            power_BFT = torch.view_as_real(self.spectrum(wide_BL)).square().sum(dim=-1)
+            return self.mel(power_BFT).clamp_min(FLOOR).log()
+
+
+def log_mel(audio_BL: Tensor, spec: LogMelSpec | None = None) -> Tensor:
+    """Natural log of the mel power, [B, F, T].
+
+    Args:
+        audio_BL: waveforms in [-1, 1], float.
+    Raises: ValueError: not float [B, L], or shorter than one window.
+    """
+    spec = spec or LogMelSpec()
+    if audio_BL.ndim != 2 or not audio_BL.is_floating_point() or audio_BL.shape[1] < spec.window_samples:
+        raise ValueError(
+            f"log_mel: expected float waveforms [B, L >= {spec.window_samples}], "
+            f"got {audio_BL.dtype} {tuple(audio_BL.shape)}"
+        )
+    return LogMel(spec).to(audio_BL.device, audio_BL.dtype)(audio_BL)

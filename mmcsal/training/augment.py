@@ -1,0 +1,152 @@
+"""Two random views of a batch, on tensors, on whatever device they lie.
+
+What is random is drawn for the *global* batch from (seed, epoch, step), then each worker takes its rows: a view does
+not depend on the number of workers. Crop and flip are drawn once per clip, never per frame, and the window in time is
+one for both modalities of a view, so that their synchrony survives.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from mmcsal.contracts.spec import Spec
+from mmcsal.models.two_tower import to_float
+
+View = tuple[Tensor, Tensor]  # video float [B, T, H, W, C], audio float [B, L]
+
+
+class AugmentSpec(Spec):
+    """How strongly the views of a clip differ."""
+
+    min_crop: float = Field(default=0.8, gt=0, le=1)  # smallest side of a random crop, as a share of the frame
+    flip: bool = True  # left and right, half of the clips
+    brightness: float = Field(default=0.1, ge=0, le=1)  # largest shift, of the full range
+    contrast: float = Field(default=0.3, ge=0, lt=1)  # factor in [1 - contrast, 1 + contrast]
+    min_duration: float = Field(
+        default=0.75, gt=0, le=1
+    )  # of the window in time, as a share of the clip; drawn per step
+    gain_db: float = Field(default=6.0, ge=0)  # sound: factor in [-gain_db, +gain_db]
+    max_noise: float = Field(default=0.05, ge=0, le=1)  # sound: largest share of white noise, of the clip's own level
+    jitter_s: float = Field(default=0.02, ge=0)  # largest shift of the sound against the video
+    sample_rate_hz: int = Field(default=16_000, ge=1)
+
+    @model_validator(mode="after")
+    def _window_holds_frames(self) -> "AugmentSpec":
+        if self.min_duration < 0.25:
+            raise ValueError(f"min_duration {self.min_duration}: a window under a quarter of the clip holds no motion")
+        return self
+
+
+def two_views(
+    video_BTHWC: Tensor,
+    audio_BL: Tensor,
+    spec: AugmentSpec,
+    *,
+    seed: int,
+    epoch: int,
+    step: int,
+    rows: slice,
+    global_batch_size: int,
+) -> tuple[View, View]:
+    """Two views of this worker's clips.
+
+    Args:
+        video_BTHWC: uint8, this worker's rows.
+        audio_BL: int16, this worker's rows.
+        rows: which rows of the global batch they are.
+    """
+    video_BTHWC, audio_BL = to_float(video_BTHWC), to_float(audio_BL)
+    generator = step_generator(seed, epoch, step)
+    # One length for the step, as tensors have one shape; up to the whole clip, which is what evaluation sees.
+    window = spec.min_duration + (1 - spec.min_duration) * torch.rand((), generator=generator).item()
+    views = []
+    for _ in range(2):
+        draw = Draw(global_batch_size, audio_BL.shape[1], rows, window, generator, audio_BL.device)
+        views.append((augment_video(video_BTHWC, draw, spec), augment_audio(audio_BL, draw, spec)))
+    return views[0], views[1]
+
+
+def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
+    """A CPU generator fixed by (seed, epoch, step); on the CPU so that every device sees the same draws."""
+    mixed = (seed * 1_000_003 + epoch) * 1_000_003 + step
+    return torch.Generator().manual_seed(mixed % 2**63)
+
+
+class Draw:
+    """The random numbers of one view, for this worker's rows.
+
+    `window` is the length of the window in time, as a share of the clip; all else is in [0, 1), to be scaled by the
+    transforms.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        num_samples: int,
+        rows: slice,
+        window: float,
+        generator: torch.Generator,
+        device: torch.device,
+    ):
+        self.window = window
+        uniform = torch.rand(batch_size, 11, generator=generator)[rows].to(device)
+        self.scale, self.x, self.y, self.flip, self.brightness, self.contrast = uniform[:, :6].unbind(1)
+        self.start, self.gain, self.noise_level, self.noise_start, self.jitter = uniform[:, 6:].unbind(1)
+        # One stretch of noise per step, which each clip reads from its own offset: noise per clip costs too much.
+        self.noise = torch.randn(2 * num_samples, generator=generator).to(device)
+
+
+def augment_video(video_BTHWC: Tensor, draw: Draw, spec: AugmentSpec) -> Tensor:
+    """One view of the frames, float [B, T', H, W, C], T' = ceil(window * T)."""
+    windowed = _time_window(video_BTHWC, draw)
+    num_clips, num_frames, height, width, channels = windowed.shape
+    side_B = spec.min_crop + (1 - spec.min_crop) * draw.scale
+    mirror_B = torch.where(draw.flip < 0.5, -1.0, 1.0) if spec.flip else torch.ones_like(side_B)
+    zero_B = torch.zeros_like(side_B)
+    rows_x = torch.stack((side_B * mirror_B, zero_B, (1 - side_B) * (2 * draw.x - 1)), dim=1)
+    rows_y = torch.stack((zero_B, side_B, (1 - side_B) * (2 * draw.y - 1)), dim=1)
+    # All frames of a clip share one grid, so frames go in as channels.
+    stacked = windowed.permute(0, 1, 4, 2, 3).reshape(num_clips, num_frames * channels, height, width)
+    grid = F.affine_grid(torch.stack((rows_x, rows_y), dim=1), list(stacked.shape), align_corners=False)
+    cropped = F.grid_sample(stacked, grid, padding_mode="border", align_corners=False)
+    contrast_B = 1 + spec.contrast * (2 * draw.contrast - 1)
+    shift_B = 0.5 - 0.5 * contrast_B + spec.brightness * (2 * draw.brightness - 1)
+    toned = cropped.mul_(_per_clip(contrast_B, 4)).add_(_per_clip(shift_B, 4)).clamp_(0, 1)
+    return toned.reshape(num_clips, num_frames, channels, height, width).permute(0, 1, 3, 4, 2)
+
+
+def augment_audio(audio_BL: Tensor, draw: Draw, spec: AugmentSpec) -> Tensor:
+    """One view of the waveform, float [B, L'], L' = ceil(window * L)."""
+    num_samples = audio_BL.shape[1]
+    kept = _num_kept(num_samples, draw)
+    jitter_B = (spec.jitter_s * spec.sample_rate_hz * (2 * draw.jitter - 1)).round()
+    start_B = (draw.start * (num_samples - kept + 1)).floor() + jitter_B
+    start_B = start_B.clamp(0, num_samples - kept).long()
+    steps_L = torch.arange(kept, device=audio_BL.device)
+    windowed_BL = audio_BL.gather(1, start_B[:, None] + steps_L)
+    noise_start_B = (draw.noise_start * num_samples).long()
+    noise_BL = draw.noise[noise_start_B[:, None] + steps_L]
+    level_B = spec.max_noise * draw.noise_level * windowed_BL.square().mean(dim=1).sqrt()
+    gain_B = 10 ** (spec.gain_db * (2 * draw.gain - 1) / 20)
+    return windowed_BL.addcmul(noise_BL, level_B[:, None]) * gain_B[:, None]
+
+
+def _num_kept(length: int, draw: Draw) -> int:
+    return max(1, math.ceil(length * draw.window))
+
+
+def _time_window(video_BTHWC: Tensor, draw: Draw) -> Tensor:
+    num_frames = video_BTHWC.shape[1]
+    kept = _num_kept(num_frames, draw)
+    if kept == num_frames:
+        return video_BTHWC
+    start_B = (draw.start * (num_frames - kept + 1)).floor().long()
+    frames_BT = start_B[:, None] + torch.arange(kept, device=video_BTHWC.device)
+    return video_BTHWC[torch.arange(len(video_BTHWC), device=video_BTHWC.device)[:, None], frames_BT]
+
+
+def _per_clip(x_B: Tensor, ndim: int) -> Tensor:
+    return x_B.reshape(-1, *([1] * (ndim - 1)))

@@ -1,0 +1,127 @@
+import re
+from itertools import chain
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from mmcsal.contracts.errors import InputError, TableError
+from mmcsal.contracts.ids import order_by_hash
+from mmcsal.training.data import ClipBatches
+from mmcsal.training.spec import PretrainSpec
+
+IDS = [f"s{i}" for i in range(53)]
+PARTITIONS = [IDS[0:10], IDS[10:17], [], IDS[17:40], IDS[40:53]]
+
+
+def ids_of(batches: ClipBatches, epoch: int, **kwargs) -> list[list[str]]:
+    return [b.sample_ids for b in batches.epoch(epoch, **kwargs)]
+
+
+def spec(**kwargs) -> PretrainSpec:
+    return PretrainSpec(**{"batch_size": 8, **kwargs})
+
+
+def test_an_epoch_holds_every_clip_at_most_once_and_only_the_tail_is_dropped(clip_files, filesystem):
+    batches = ClipBatches(clip_files(PARTITIONS), filesystem, spec(), seed=0)
+    assert (batches.num_clips, batches.batch_size, batches.steps_per_epoch) == (53, 8, 6)
+    epochs = [list(chain(*ids_of(batches, e))) for e in range(6)]
+    assert all(len(e) == len(set(e)) == 48 for e in epochs)
+    assert len({frozenset(IDS) - frozenset(e) for e in epochs}) > 1, "the dropped tail differs from epoch to epoch"
+    assert epochs[0] != epochs[1]
+
+
+def test_tensors_belong_to_their_ids(clip_files, clip_table, filesystem):
+    batches = ClipBatches(clip_files(PARTITIONS), filesystem, spec(), seed=0)
+    for batch in batches.epoch(0):
+        numbers = [int(s[1:]) for s in batch.sample_ids]
+        assert batch.video_BTHWC.shape == (8, 4, 16, 16, 3)
+        assert batch.video_BTHWC[:, 0, 0, 0, 0].tolist() == numbers
+        assert batch.audio_BL[:, 0].tolist() == numbers
+        whole = clip_table(batch.sample_ids)
+        assert batch.video_BTHWC.numpy().tobytes() == b"".join(whole["video"].to_pylist())
+
+
+@pytest.mark.parametrize("num_workers", [2, 4])
+def test_workers_share_out_the_same_global_batches(num_workers, clip_files, filesystem):
+    batches = ClipBatches(clip_files(PARTITIONS), filesystem, spec(), seed=3)
+    whole = ids_of(batches, 2)
+    by_worker = [ids_of(batches, 2, rank=r, num_workers=num_workers) for r in range(num_workers)]
+    assert [list(chain(*shares)) for shares in zip(*by_worker, strict=True)] == whole
+
+
+@pytest.mark.parametrize("shuffle_buffer_bytes", [1, 200_000, 2**30])
+def test_order_depends_on_the_corpus_not_on_how_it_is_listed_or_stored(shuffle_buffer_bytes, clip_files, filesystem):
+    wanted = spec(shuffle_buffer_bytes=shuffle_buffer_bytes)
+    expected = ids_of(ClipBatches(clip_files(PARTITIONS), filesystem, wanted, seed=0), 1)
+    files = clip_files(PARTITIONS)
+    assert ids_of(ClipBatches(files[::-1], filesystem, wanted, seed=0), 1) == expected
+    renamed = clip_files([p[::-1] for p in PARTITIONS], "other", [f"{9 - i}.parquet" for i in range(5)])
+    assert ids_of(ClipBatches(renamed, filesystem, wanted, seed=0), 1) == expected, "other names, other rows order"
+    assert ids_of(ClipBatches(files, filesystem, wanted, seed=1), 1) != expected
+
+
+def test_small_caches_change_nothing_but_memory(clip_files, filesystem):
+    files = clip_files(PARTITIONS)
+    small = ClipBatches(files, filesystem, spec(cache_bytes=1), seed=0)
+    expected = ids_of(ClipBatches(files, filesystem, spec(), seed=0), 0)
+    assert ids_of(small, 0) == expected
+    assert len(small._cache._entries) == 1
+
+
+def test_shuffle_buffer_bounds_how_many_partitions_are_mixed(clip_files, filesystem):
+    batches = ClipBatches(clip_files(PARTITIONS), filesystem, spec(shuffle_buffer_bytes=1), seed=0)
+    order = batches.order(0)
+    runs = 1 + np.count_nonzero(np.diff(order[:, 0]))
+    assert runs == 4, "with no room to mix, partitions come one after the other"
+    assert not all((np.diff(order[order[:, 0] == p, 1]) > 0).all() for p in range(4)), "rows are shuffled all the same"
+
+
+def test_resume_in_an_epoch_goes_on_where_it_stopped(clip_files, filesystem):
+    batches = ClipBatches(clip_files(PARTITIONS), filesystem, spec(), seed=0)
+    assert ids_of(batches, 1, first_step=4) == ids_of(batches, 1)[4:]
+
+
+def test_lowest_hash_clips_are_the_same_in_any_order_of_files(clip_files, filesystem):
+    files = clip_files(PARTITIONS)
+    expected = [IDS[i] for i in order_by_hash(IDS)[:20]]
+    for listed in (files, files[::-1]):
+        batches = ClipBatches(listed, filesystem, spec(), seed=0)
+        assert [s for b in batches.lowest_hash(20, chunk=7) for s in b.sample_ids] == expected
+    assert sum(len(b.sample_ids) for b in batches.lowest_hash(999)) == 53
+
+
+def test_gray_clips_have_one_channel(clip_files, filesystem):
+    files = clip_files(PARTITIONS)
+    gray = next(ClipBatches(files, filesystem, spec(), seed=0, gray=True).epoch(0)).video_BTHWC
+    color = next(ClipBatches(files, filesystem, spec(), seed=0).epoch(0)).video_BTHWC.double()
+    expected = 0.299 * color[..., 0] + 0.587 * color[..., 1] + 0.114 * color[..., 2]
+    assert (gray[..., 0] - expected).abs().max() <= 0.501
+
+
+def test_batch_shrinks_to_a_small_corpus(clip_files, filesystem):
+    files = clip_files([IDS[:5], IDS[5:11]])
+    assert ClipBatches(files, filesystem, spec(batch_size=64), seed=0).batch_size == 11
+    assert ClipBatches(files, filesystem, spec(batch_size=64), seed=0, num_workers=2).batch_size == 10
+
+
+def test_too_few_clips_are_told(clip_files, filesystem):
+    with pytest.raises(InputError, match=r"3 clips .* at least 4"):
+        ClipBatches(clip_files([IDS[:3]]), filesystem, spec(), seed=0, num_workers=2)
+    with pytest.raises(InputError, match="0 clips"):
+        ClipBatches([], filesystem, spec(), seed=0)
+
+
+def test_other_tables_and_mixed_shapes_are_refused(clip_files, filesystem, tmp_path):
+    (path,) = clip_files([IDS[:5]])
+    other = str(tmp_path / "other.parquet")
+    pq.write_table(pq.read_table(path).drop_columns(["audio"]), other)
+    with pytest.raises(TableError, match=re.escape(other)):
+        ClipBatches([path, other], filesystem, spec(), seed=0)
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(1, "video", table["video"].cast("binary")), other)
+    with pytest.raises(TableError, match="fixed-size binary"):
+        ClipBatches([path, other], filesystem, spec(), seed=0)
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(TableError, match=r"broken\.parquet"):
+        ClipBatches([str(tmp_path / "broken.parquet")], filesystem, spec(), seed=0)

@@ -1,0 +1,182 @@
+import pytest
+import torch
+
+from mmcsal.contracts.errors import InputError, MmcsalError
+from mmcsal.models import ModelSpec
+from mmcsal.models.tiny_video import TinyVideoSpec
+from mmcsal.training.calibrate import calibrate_norms
+from mmcsal.training.data import ClipBatches
+from mmcsal.training.epoch import train_epoch
+from mmcsal.training.evaluate import embed_clips, evaluate, measure_centroids
+from mmcsal.training.spec import PretrainSpec
+from mmcsal.training.state import TrainState, load_model
+from mmcsal.training.step import train_step
+
+SPEC = PretrainSpec(epochs=2, batch_size=6)
+MODEL = ModelSpec(video=TinyVideoSpec(frame_size_px=16))
+
+
+@pytest.fixture
+def batches(clip_files, filesystem):
+    ids = [f"s{i}" for i in range(20)]
+    return ClipBatches(clip_files([ids[:7], ids[7:]]), filesystem, SPEC, seed=0, gray=True)
+
+
+def fresh(batches: ClipBatches, spec: PretrainSpec = SPEC, seed: int = 0) -> TrainState:
+    return TrainState(spec, MODEL, seed=seed, steps_per_epoch=batches.steps_per_epoch)
+
+
+def assert_same(a, b):
+    """Bitwise, through nested containers."""
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    else:
+        assert a == b
+
+
+def reloaded(state: TrainState, batches: ClipBatches, path) -> TrainState:
+    torch.save(state.state_dict(), path)
+    other = fresh(batches)
+    other.load_state_dict(torch.load(path, weights_only=True))
+    return other
+
+
+def test_resume_after_an_epoch_is_bitwise_equal(batches, tmp_path):
+    straight = fresh(batches)
+    train_epoch(straight, batches)
+    resumed = reloaded(straight, batches, tmp_path / "state.pt")
+    torch.manual_seed(99)  # whatever else drew from the global generator
+    for state in (straight, resumed):
+        train_epoch(state, batches)
+        assert state.done
+    assert_same(resumed.state_dict(), straight.state_dict())
+
+
+def test_resume_in_the_middle_of_an_epoch_is_bitwise_equal(batches, tmp_path):
+    straight, stopped = fresh(batches), fresh(batches)
+    train_epoch(straight, batches)
+    for batch in list(batches.epoch(0))[:2]:
+        train_step(stopped, batch)
+    resumed = reloaded(stopped, batches, tmp_path / "state.pt")
+    assert (resumed.epoch, resumed.step_in_epoch) == (0, 2)
+    train_epoch(resumed, batches)
+    assert_same(resumed.state_dict(), straight.state_dict())
+
+
+def test_training_changes_weights_and_prototypes_only_after_their_frozen_epoch(batches):
+    state = fresh(batches)
+    start = {n: p.detach().clone() for n, p in state.module.named_parameters()}
+    train_epoch(state, batches)
+    for name, parameter in state.module.named_parameters():
+        if "prototypes" in name:
+            torch.testing.assert_close(parameter.detach(), start[name], msg="frozen in epoch 0")
+        else:
+            assert not torch.equal(parameter, start[name]), name
+    train_epoch(state, batches)
+    moved = state.module.objective.prototypes_of("video")
+    assert (moved - start["objective.proto.video.prototypes"]).abs().max() > 1e-3
+
+
+def test_equal_seeds_start_equal_and_leave_the_global_generator_alone(batches):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    assert_same(fresh(batches).state_dict(), fresh(batches).state_dict())
+    assert torch.equal(torch.rand(3), expected)
+    first, other = (next(fresh(batches, seed=s).module.parameters()) for s in (0, 1))
+    assert not torch.equal(first, other)
+
+
+def test_weight_decay_spares_norms_biases_scale_and_prototypes(batches):
+    spec = PretrainSpec(objective={"preset": "paper"})
+    state = fresh(batches, spec)
+    decayed = {id(p) for p in state.optimizer.param_groups[0]["params"]}
+    spared = {n for n, p in state.module.named_parameters() if id(p) not in decayed}
+    assert {"objective.cross.log_scale", "objective.proto.audio.prototypes"} <= spared
+    assert {"model.video_head.norm.weight", "model.video_head.output.bias"} <= spared
+    assert "model.video_head.output.weight" not in spared
+    assert len(decayed) + len(spared) == len(list(state.module.parameters()))
+
+
+def test_learned_temperature_moves_and_is_saved(batches, tmp_path):
+    state = fresh(batches, PretrainSpec(epochs=2, batch_size=6, objective={"preset": "paper"}))
+    figures = train_epoch(state, batches)
+    assert figures["temperature"] != pytest.approx(0.07, abs=1e-6)
+    assert "objective.cross.log_scale" in state.state_dict()["module"]
+
+
+@pytest.mark.parametrize(
+    "other", [PretrainSpec(epochs=3, batch_size=6), PretrainSpec(epochs=2, batch_size=6, weight_decay=0)]
+)
+def test_checkpoint_of_another_configuration_is_refused(batches, other):
+    with pytest.raises(InputError, match="another configuration"):
+        fresh(batches, other).load_state_dict(fresh(batches).state_dict())
+    with pytest.raises(InputError, match="seed 0, this run 1"):
+        fresh(batches, seed=1).load_state_dict(fresh(batches).state_dict())
+
+
+def test_number_of_workers_may_change_on_resume(batches):
+    spec = PretrainSpec(epochs=2, batch_size=6, num_workers=2, threads_per_worker=3)
+    fresh(batches, spec).load_state_dict(fresh(batches).state_dict())
+
+
+def test_unequal_shares_are_refused_with_a_way_out():
+    with pytest.raises(ValueError, match="use 60 or 66"):
+        PretrainSpec(batch_size=64, num_workers=6)
+
+
+def test_gradients_that_are_not_finite_stop_training_before_they_reach_the_weights(batches):
+    state = fresh(batches)
+    state.model.video_head.output.weight.data[0, 0] = torch.nan
+    start = state.model.audio_head.output.weight.detach().clone()
+    with pytest.raises(MmcsalError, match="not finite in epoch 0, step 0"):
+        train_epoch(state, batches)
+    assert torch.equal(state.model.audio_head.output.weight, start)
+
+
+def test_model_and_centroids_come_back_from_the_checkpoint_alone(batches, tmp_path):
+    state = fresh(batches)
+    train_epoch(state, batches)
+    measure_centroids(state, batches)
+    torch.save(state.state_dict(), tmp_path / "state.pt")
+    model, centroids = load_model(torch.load(tmp_path / "state.pt", weights_only=True))
+    (clips,) = batches.lowest_hash(20)
+    z_video_ND, z_audio_ND = embed_clips(model, clips.video_BTHWC, clips.audio_BL)
+    expected = embed_clips(state.model, clips.video_BTHWC, clips.audio_BL, batch_size=3)
+    torch.testing.assert_close((z_video_ND, z_audio_ND), expected)
+    torch.testing.assert_close(z_video_ND.norm(dim=1), torch.ones(20))
+    torch.testing.assert_close(centroids["audio"], z_audio_ND.mean(dim=0))
+
+
+def test_calibrated_statistics_are_those_of_the_clips_and_training_does_not_notice(batches):
+    state, other = fresh(batches), fresh(batches)
+    train_epoch(state, batches)
+    train_epoch(other, batches)
+    calibrate_norms(state.model, batches.lowest_hash(16, chunk=5))
+    (clips,) = batches.lowest_hash(16)
+    video = state.model.eval().video_encoder(clips.video_BTHWC.float() / 255)
+    hidden = state.model.video_head.hidden(video).detach()
+    torch.testing.assert_close(state.model.video_head.norm.running_mean, hidden.mean(dim=0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(state.model.video_head.norm.running_var, hidden.var(dim=0), rtol=1e-3, atol=1e-5)
+    for each in (state, other):
+        train_epoch(each, batches)
+    assert_same(list(state.module.parameters()), list(other.module.parameters()))
+
+
+def test_evaluation_tells_all_figures_and_changes_nothing(batches):
+    state = fresh(batches)
+    before = {k: v.clone() for k, v in state.module.state_dict().items()}
+    state.module.train()
+    figures = evaluate(state, batches.lowest_hash(16, chunk=5))
+    assert state.module.training
+    assert_same(state.module.state_dict(), before)
+    assert {"gap", "alignment", "mix", "uniformity_video", "prototype_usage_audio"} <= figures.keys()
+    assert all(isinstance(v, float) for v in figures.values())
+    assert figures == evaluate(state, list(batches.lowest_hash(16, chunk=5)))

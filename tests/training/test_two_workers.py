@@ -1,0 +1,43 @@
+"""Gradients of two real gloo workers against one process with the whole batch: model, BatchNorm and all losses."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).with_name("two_workers.py")
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("two_workers", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where both workers have left their results."""
+    path = tmp_path_factory.mktemp("workers")
+    workers = [subprocess.Popen([sys.executable, str(SCRIPT), str(rank), str(path)]) for rank in range(2)]
+    assert [worker.wait(300) for worker in workers] == [0, 0]
+    return path
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_two_workers_have_the_gradients_of_one(preset, folder):
+    script = load_script()
+    expected = script.gradients(preset, slice(0, script.BATCH_SIZE), wrap=False)
+    for rank in range(2):
+        found = torch.load(folder / f"{preset}-{rank}.pt")
+        torch.testing.assert_close(found["loss"], expected["loss"], rtol=1e-9, atol=0)
+        assert found["gradients"].keys() == expected["gradients"].keys()
+        for name, gradient in expected["gradients"].items():
+            error = (found["gradients"][name] - gradient).norm() / gradient.norm()
+            assert error < 1e-6, (name, error)
+        for name, buffer in expected["buffers"].items():
+            torch.testing.assert_close(found["buffers"][name], buffer, msg=lambda m, n=name: f"{n}: {m}")
