@@ -23,7 +23,7 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/basedpyright --level error
 	$(BIN)/lint-imports
 
 # What CI runs: style and types first, they are quick.

@@ -48,7 +48,7 @@ PAIRS_FOR_RETRIEVAL = 256  # chance of R@1 is 1 in so many
 
 def main() -> None:
     args = arguments(__doc__)
-    num_train, num_test, num_seeds, epochs = (256, 128, 1, 2) if args.quick else (2048, 1024, 3, 20)
+    num_train, num_test, num_seeds, epochs = (256, 128, 1, 2) if args.quick else (1024, 1024, 3, 20)
     train_dir = _ingested("train", num_train, corpus_seed=1)
     test_dir = _ingested("test", num_test, corpus_seed=2)
     rows: dict[str, list[dict[str, float]]] = {"untrained": []}

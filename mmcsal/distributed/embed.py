@@ -29,7 +29,13 @@ def embed_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
     """
     constructor = {"run_dir": run_dir, "spec": config.embed}
     run_partitions(
-        run_dir, "embeddings", EmbedWorker, constructor, num_workers=config.embed.num_workers, progress=progress
+        run_dir,
+        "embeddings",
+        EmbedWorker,
+        constructor,
+        num_workers=config.embed.num_workers,
+        progress=progress,
+        use_gpu=True,
     )
     return {"num_embeddings": run_dir.dataset("embeddings").count_rows()}
 

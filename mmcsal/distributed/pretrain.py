@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmcsal.config import RunConfig
 from mmcsal.contracts.metric import METRIC
 from mmcsal.distributed.partitions import Progress
+from mmcsal.distributed.session import num_cluster_gpus
 from mmcsal.rundir import RunDir
 from mmcsal.training.calibrate import calibrate_norms
 from mmcsal.training.data import ClipBatches
@@ -42,7 +43,7 @@ def pretrain_encoders(config: RunConfig, run_dir: RunDir, progress: Progress) ->
     batches = _clip_batches(
         config, run_dir
     )  # here first: what is wrong with the clips is told before Ray starts workers
-    use_gpu = ray.cluster_resources().get("GPU", 0) >= config.pretrain.num_workers
+    use_gpu = num_cluster_gpus() >= config.pretrain.num_workers
     trainer = TorchTrainer(
         _train_loop,
         train_loop_config={"config": config, "run_dir": run_dir},

@@ -62,3 +62,8 @@ def quiet_ray() -> None:
 def num_cluster_cpus() -> int:
     """CPUs that the cluster has now; at least 1."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def num_cluster_gpus() -> int:
+    """GPUs that the cluster has now."""
+    return int(ray.cluster_resources().get("GPU", 0))

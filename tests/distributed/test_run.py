@@ -160,6 +160,18 @@ def test_one_cpu_and_a_shuffled_manifest_give_the_same_selection(undisturbed, co
     assert selection(tmp_path / "run").equals(selection(undisturbed))
 
 
+def test_two_training_workers_learn_what_one_learns(undisturbed, arguments, tmp_path):
+    """Gathered negatives, prototypes and norms make two workers one: only rounding may differ."""
+    copy = tmp_path / "run"
+    shutil.copytree(undisturbed, copy)
+    two = [*arguments, "--run-dir", str(copy), "pretrain.num_workers=2", "cluster.num_cpus=2", "--redo", "pretrain"]
+    finish(start(*two))
+    of_one, of_two = figures_of_last_epoch(undisturbed), figures_of_last_epoch(copy)
+    assert of_two["loss"] == pytest.approx(of_one["loss"], rel=0.02)
+    assert of_two["gap"] == pytest.approx(of_one["gap"], abs=0.02)
+    assert of_two["loss"] < figures_of_epoch(copy, 0)["loss"]
+
+
 def test_other_settings_are_not_mixed_into_a_run(undisturbed, arguments, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(undisturbed, copy)
@@ -196,6 +208,15 @@ def test_a_folder_without_one_readable_video(tmp_path):
     output = finish(start(*run), code=3)
     assert "3 of 3 samples cannot be used (3 not_media)" in output.splitlines()[-1]
     assert RunDir(str(tmp_path / "run")).read_json("status.json")["exit_code"] == 3
+
+
+def figures_of_epoch(run_dir: Path, epoch: int) -> dict[str, float]:
+    rows = RunDir(str(run_dir)).dataset("metrics").to_table().to_pylist()
+    return {row["name"]: row["value"] for row in rows if row["epoch"] == epoch}
+
+
+def figures_of_last_epoch(run_dir: Path) -> dict[str, float]:
+    return figures_of_epoch(run_dir, 3)
 
 
 def cut_into_clips(movie: Path, folder: Path) -> None:
