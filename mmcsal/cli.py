@@ -30,6 +30,8 @@ DEMO_OVERRIDES = (
     "select.budget=32",
 )
 
+ALL_STAGES = ("manifest", "ingest", "pretrain", "embed", "select", "report")
+
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="dotted config overrides")]
 Config = Annotated[str | None, typer.Option("--config", help="YAML file; default: the run's own, else built-in")]
 RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="where the run keeps all it makes; path or URI")]
@@ -52,9 +54,8 @@ def run(
     print_config: PrintConfig = False,
 ) -> None:
     """From a corpus to a ranked batch and a report: every stage, or those that are not committed yet."""
-    stages = ["manifest", "ingest", "pretrain", "embed", "select", "report"]
     given = [*_corpus_override(corpus), *_budget_override(budget)]
-    _execute(stages, given, overrides, config, run_dir, redo, check, print_config)
+    _execute(ALL_STAGES, given, overrides, config, run_dir, redo, check, print_config)
 
 
 @app.command()
@@ -72,30 +73,24 @@ def ingest(
     _execute(["manifest", "ingest"], given, overrides, config, run_dir, redo, check, print_config)
 
 
-@app.command()
-def pretrain(
-    overrides: Overrides = None,
-    config: Config = None,
-    run_dir: RunDirOption = None,
-    redo: Redo = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
-    """Train the encoders on the clips, without labels."""
-    _execute(["pretrain"], [], overrides, config, run_dir, redo, check, print_config)
+def _add_stage(name: str, description: str) -> None:
+    """A command of one stage that has no options of its own."""
+
+    def command(
+        overrides: Overrides = None,
+        config: Config = None,
+        run_dir: RunDirOption = None,
+        redo: Redo = None,
+        check: Check = False,
+        print_config: PrintConfig = False,
+    ) -> None:
+        _execute([name], [], overrides, config, run_dir, redo, check, print_config)
+
+    app.command(name, help=description)(command)
 
 
-@app.command()
-def embed(
-    overrides: Overrides = None,
-    config: Config = None,
-    run_dir: RunDirOption = None,
-    redo: Redo = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
-    """Embed every clip with the trained encoders."""
-    _execute(["embed"], [], overrides, config, run_dir, redo, check, print_config)
+_add_stage("pretrain", "Train the encoders on the clips, without labels.")
+_add_stage("embed", "Embed every clip with the trained encoders.")
 
 
 @app.command()
@@ -119,17 +114,7 @@ def select(
     _execute(["select"], given, overrides, config, out or run_dir, redo, check, print_config)
 
 
-@app.command()
-def report(
-    overrides: Overrides = None,
-    config: Config = None,
-    run_dir: RunDirOption = None,
-    redo: Redo = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
-    """Write the report of a run."""
-    _execute(["report"], [], overrides, config, run_dir, redo, check, print_config)
+_add_stage("report", "Write the report of a run.")
 
 
 @app.command()
@@ -141,8 +126,7 @@ def demo(
     print_config: PrintConfig = False,
 ) -> None:
     """Render a small corpus of real video files and run every stage on it."""
-    stages = ["manifest", "ingest", "pretrain", "embed", "select", "report"]
-    _execute(stages, DEMO_OVERRIDES, overrides, None, run_dir, redo, check, print_config, fresh=True)
+    _execute(ALL_STAGES, DEMO_OVERRIDES, overrides, None, run_dir, redo, check, print_config, fresh=True)
 
 
 @app.command()

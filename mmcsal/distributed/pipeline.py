@@ -164,7 +164,8 @@ def run_stages(config: RunConfig, names: Sequence[str], status: Status, redo: st
     with ExitStack() as session:
         for step in steps:
             # Planned once more: the stage before has given its digest only now.
-            step = plan(config, run_dir, [step.stage.name], redo if step.action == "redo" else None)[0]
+            name = step.stage.name
+            step = plan(config, run_dir, [name], redo=name if step.action == "redo" else None)[0]
             if step.action == "committed":
                 status.say(f"{step.stage.name}: committed already")
                 status.update_stage(step.stage.name, state="committed")
