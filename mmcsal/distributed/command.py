@@ -57,7 +57,7 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
             status.finish("failed", told.exit_code, str(told))
             raise told from error
         status.finish("done", 0)
-        _say_result(run_dir, status)
+        _say_result(run_dir, names, status)
 
 
 def check_resources(config: RunConfig) -> None:
@@ -84,9 +84,9 @@ def told_to_the_reader(error: BaseException | None) -> MmcsalError | None:
     return None
 
 
-def _say_result(run_dir: RunDir, status: Status) -> None:
+def _say_result(run_dir: RunDir, names: Sequence[str], status: Status) -> None:
     selected = run_dir.committed("selection")
-    if selected is not None:
+    if "select" in names and selected is not None:
         status.say(f"selection: {selected['num_selected']} samples in {run_dir.path('selection')}")
-    if run_dir.committed("report") is not None:
+    if "report" in names:
         status.say(f"report: {run_dir.path('report', 'report.html')}")

@@ -85,6 +85,7 @@ def _train_loop(loop: dict[str, Any]) -> None:
     forward = DistributedDataParallel(state.module) if num_workers > 1 else None
     while not state.done:
         figures = train_epoch(state, batches, rank=rank, num_workers=num_workers, forward=forward)
+        figures = _mean_over_workers(figures, num_workers)
         if rank == 0:
             calibrate_norms(state.model, eval_clips)
             figures = {_loss_name(name): value for name, value in figures.items()} | evaluate(state, eval_clips)
@@ -93,6 +94,15 @@ def _train_loop(loop: dict[str, Any]) -> None:
     if rank == 0:
         measure_centroids(state, batches)
         run_dir.write_bytes(_serialized(state), "checkpoints", ENCODERS_FILE)
+
+
+def _mean_over_workers(figures: dict[str, float], num_workers: int) -> dict[str, float]:
+    """Each worker's figures are those of its own rows; together they are those of the whole batch."""
+    if num_workers == 1:
+        return figures
+    sums = torch.tensor(list(figures.values()), device=get_device())
+    torch.distributed.all_reduce(sums)
+    return dict(zip(figures, (sums / num_workers).tolist(), strict=True))
 
 
 def _report(state: TrainState, figures: dict[str, float], rank: int) -> None:
