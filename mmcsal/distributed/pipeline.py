@@ -138,13 +138,11 @@ def _plan_stage(stage: Stage, settings: Settings, run_dir: RunDir, must_redo: bo
     before = committed["settings"] if committed else run_dir.started(stage.folder)
     if before is None or not (committed or stage.resumes):
         return Planned(stage, "run", settings)
-    if must_redo:
-        return Planned(stage, "redo", settings)
     # Upstream is unknown (None) while an earlier stage has still to run: then this one is redone after it.
     changed = tuple(_changed_keys(before, settings))
-    if not changed:
+    if not changed and not must_redo:
         return Planned(stage, "committed" if committed else "resume", settings)
-    if stage.is_cheap or changed == ("upstream",):
+    if must_redo or stage.is_cheap or changed == ("upstream",):
         return Planned(stage, "redo", settings, changed)
     raise InputError(
         f"{run_dir.uri} holds {'a' if committed else 'an unfinished'} {stage.name} of other settings "
