@@ -110,7 +110,7 @@ def select(
         raise InputError("--out and --run-dir name the same thing; give one of them")
     if embeddings and not (out or run_dir):
         raise InputError("--embeddings needs --out, the folder that the selection is written to")
-    given = [*_budget_override(budget), *([f"embeddings={_quoted(embeddings)}"] if embeddings else [])]
+    given = [*_budget_override(budget), *([f"embeddings={_quoted_path(embeddings)}"] if embeddings else [])]
     _execute(["select"], given, overrides, config, out or run_dir, redo, check, print_config)
 
 
@@ -138,6 +138,11 @@ def status(run_dir: Annotated[str, typer.Option("--run-dir")] = "runs/default") 
     if not directory.exists("status.json"):
         raise InputError(f"no run in {run_dir!r}: there is no status.json; give the --run-dir of a run")
     content = directory.read_json("status.json")
+    if content["state"] == "running" and not directory.is_held():
+        content |= {
+            "state": "stopped",
+            "message": "its process is gone; the same command goes on from what is committed",
+        }
     typer.echo(f"{content['state']} (updated {content['updated_at']}) {content.get('message', '')}".rstrip())
     for name, facts in content["stages"].items():
         typer.echo(f"  {name:<9} " + ", ".join(f"{key} {value}" for key, value in facts.items() if value != ""))
@@ -183,17 +188,20 @@ def _saved_config(run_dir: str | None) -> str | None:
 
 
 def _corpus_override(corpus: str | None) -> list[str]:
-    # Absolute: the saved configuration is used again from whatever folder.
-    return [] if corpus is None else [f"corpus={_quoted(str(Path(corpus).expanduser().absolute()))}"]
+    return [] if corpus is None else [f"corpus={_quoted_path(corpus)}"]
 
 
 def _budget_override(budget: str | None) -> list[str]:
     return [] if budget is None else [f"select.budget={budget}"]
 
 
-def _quoted(text: str) -> str:
-    """As a YAML string: a path may hold colons, braces and quotes."""
-    return "'" + text.replace("'", "''") + "'"
+def _quoted_path(path: str) -> str:
+    """As a YAML string: a path may hold colons, braces and quotes.
+
+    Absolute, since the configuration is saved with the run and used again from whatever folder.
+    """
+    absolute = path if "://" in path else str(Path(path).expanduser().absolute())
+    return "'" + absolute.replace("'", "''") + "'"
 
 
 def main(*arguments: Any) -> None:

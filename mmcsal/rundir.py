@@ -165,6 +165,19 @@ class RunDir:
             lock.flush()
             yield
 
+    def is_held(self) -> bool:
+        """Whether a driver is at work in the directory; on an object store nobody can tell, and this says yes."""
+        if not self.is_local:
+            return True
+        try:
+            with open(self.path(".lock")) as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
+
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -10,6 +10,8 @@ import yaml
 
 from mmcsal.cli import main
 from mmcsal.config import RunConfig
+from mmcsal.distributed.progress import Status
+from mmcsal.rundir import RunDir
 
 JOBS = Path(__file__).parents[1] / "jobs"
 
@@ -102,6 +104,22 @@ def test_a_redo_of_an_unknown_stage(refused):
 
 def test_status_of_no_run(refused):
     assert "no status.json" in refused("status", "--run-dir", "r")
+
+
+def test_status_tells_a_killed_run_from_a_running_one(mmcsal, tmp_path):
+    run_dir = RunDir(str(tmp_path / "r"))
+    Status(run_dir).update_stage("ingest", state="running", num_done=3, write=True)
+    with run_dir.locked():
+        assert mmcsal("status", "--run-dir", "r").stdout.startswith("running")
+    done = mmcsal("status", "--run-dir", "r")
+    assert done.stdout.startswith("stopped")
+    assert "num_done 3" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["it's mine: {2024}", "#1", "- list"])
+def test_a_path_of_awkward_characters_is_taken_as_it_is(mmcsal, tmp_path, name):
+    done = mmcsal("run", "--print-config", "--corpus", name)
+    assert yaml.safe_load(done.stdout)["corpus"]["path"] == str(tmp_path / name)
 
 
 def test_an_unknown_option_is_bad_input(mmcsal):

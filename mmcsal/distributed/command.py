@@ -45,6 +45,9 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
         status = Status(run_dir)
         try:
             run_stages(config, names, status, redo)
+        except KeyboardInterrupt:
+            status.finish("interrupted", 1, "the same command goes on from what is committed")
+            raise
         except Exception as error:
             told = told_to_the_reader(error)
             if told is None:
