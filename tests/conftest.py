@@ -3,7 +3,21 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from hypothesis import settings
+
+# The same examples in every run: a failure that CI shows is one that anyone can see again.
+settings.register_profile("same_examples", derandomize=True)
+settings.load_profile("same_examples")
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Seeds the global generators: fresh weights once failed one run in a thousand by their draw."""
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
 
 
 @pytest.fixture(scope="session")
