@@ -28,12 +28,21 @@ def finish(
         RESULTS.mkdir(exist_ok=True)
         record = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **_circumstances(args), **figures}
         with open(RESULTS / f"{name}.jsonl", "a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(_rounded(record)) + "\n")
     for check, passed in checks.items():
         if not passed:
             print(f"below target: {check}")
     print(last_line)
     sys.exit(0 if all(checks.values()) else 1)
+
+
+def _rounded(value: Any) -> Any:
+    """The same with floats of four significant digits: more is noise that a reader has to skip."""
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _circumstances(args: argparse.Namespace) -> dict[str, Any]:
