@@ -15,7 +15,7 @@ settings.load_profile("same_examples")
 
 @pytest.fixture(autouse=True)
 def same_random_numbers():
-    """Seeds the global generators: fresh weights once failed one run in a thousand by their draw."""
+    """Seeds the global generators: a test of fresh, unseeded weights once failed in CI by a rare draw."""
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
 
