@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from mmcsal.selection.kernel import ONE
+
 
 @dataclass(frozen=True)
 class Picks:
@@ -85,7 +87,7 @@ def _sift_down(heap, gain_C, start):
 
 @njit(cache=True)
 def _loss(close, unit):
-    return (np.int64(close) * unit) // 65535
+    return (np.int64(close) * unit) // ONE
 
 
 @njit(cache=True)

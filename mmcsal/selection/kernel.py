@@ -91,13 +91,13 @@ def _look_up(sims_AB, x_norms_A, y_norms_B, shift, table_T, out_AB):
     for i in range(sims_AB.shape[0]):
         for j in range(sims_AB.shape[1]):
             distance = (x_norms_A[i] + y_norms_B[j] - 2 * np.int32(sims_AB[i, j])) >> (shift + 1)
-            out_AB[i, j] = table_T[min(distance, 4095)]
+            out_AB[i, j] = table_T[min(distance, TABLE_SIZE - 1)]
 
 
 @njit(cache=True)
 def _nearest(sims_AB, x_norms_A, y_norms_B, index_A, distance_A):
     for i in range(sims_AB.shape[0]):
-        best, best_j = np.int32(2147483647), -1
+        best, best_j = np.int32(FAR), -1
         for j in range(sims_AB.shape[1]):
             distance = np.int32(x_norms_A[i] + y_norms_B[j] - 2 * np.int32(sims_AB[i, j]))
             if distance < best:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmcsal.selection.kernel import ONE, Kernel, kernel_block
+from mmcsal.selection.kernel import FAR, ONE, Kernel, kernel_block, kernel_of, square_distances
 
 NUM_REPEATS = 4  # orders of random picks that the curve averages
 CHUNK_PICKS = 256
@@ -31,25 +31,26 @@ def evaluate(
     rows_ND: np.ndarray,
     picks_PD: np.ndarray,
     alignment_P: np.ndarray,
+    redundancy_P: np.ndarray,
     kernel: Kernel,
     *,
-    labeled_LD: np.ndarray | None = None,
+    base_N: np.ndarray | None = None,
     align_threshold: float = 0.3,
 ) -> Terms:
     """Cov, Align and Red of picks in the order of their ranks.
 
     Args:
         rows_ND: quantised joint embeddings, int16: a sample of the pool.
-        picks_PD, labeled_LD: the same of the picks and of the labeled samples.
+        picks_PD: the same of the picks.
         alignment_P: r of the picks.
+        redundancy_P: uint16, the largest kernel of each pick to the picks before it.
+        base_N: uint16, what the labeled samples cover already.
     """
     covered_N = largest_kernel(rows_ND, picks_PD, kernel)
-    if labeled_LD is not None and len(labeled_LD):
-        covered_N = np.maximum(covered_N, largest_kernel(rows_ND, labeled_LD, kernel))
+    if base_N is not None:
+        covered_N = np.maximum(covered_N, base_N)
     alignment = float(np.minimum(1.0, alignment_P / align_threshold).mean())
-    return Terms(
-        float(covered_N.mean(dtype=np.float64)) / ONE, alignment, float(redundancy(picks_PD, kernel).mean()) / ONE
-    )
+    return Terms(float(covered_N.mean(dtype=np.float64)) / ONE, alignment, float(redundancy_P.mean()) / ONE)
 
 
 def largest_kernel(rows_ND: np.ndarray, to_PD: np.ndarray, kernel: Kernel) -> np.ndarray:
@@ -61,14 +62,16 @@ def largest_kernel(rows_ND: np.ndarray, to_PD: np.ndarray, kernel: Kernel) -> np
     return covered_N
 
 
-def redundancy(picks_PD: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """The largest kernel of each pick to the picks before it, uint16 [P]."""
-    close_P = np.zeros(len(picks_PD), np.uint16)
+def closest_before(picks_PD: np.ndarray, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
+    """The closest of the picks before each pick, int64 [P], -1 for the first, and the kernel to it, uint16 [P]."""
+    nearest_P, distance_P = np.full(len(picks_PD), -1, np.int64), np.full(len(picks_PD), FAR, np.int32)
     for start in range(0, len(picks_PD), CHUNK_PICKS):
         stop = min(start + CHUNK_PICKS, len(picks_PD))
-        block = kernel_block(picks_PD[start:stop], picks_PD[:stop], kernel)
-        close_P[start:stop] = np.where(_is_before(start, stop), block, 0).max(axis=1)
-    return close_P
+        block = square_distances(picks_PD[start:stop], picks_PD[:stop])
+        block[np.arange(stop)[None, :] >= np.arange(start, stop)[:, None]] = FAR
+        nearest_P[start:stop], distance_P[start:stop] = block.argmin(axis=1), block.min(axis=1)
+    nearest_P[:1] = -1
+    return nearest_P, np.where(nearest_P < 0, 0, kernel_of(distance_P, kernel)).astype(np.uint16)
 
 
 def random_equivalent_budget(
@@ -106,7 +109,3 @@ def random_equivalent_budget(
         if len(reached):
             return RandomEquivalent(start + 1 + int(reached[0]), False)
     return RandomEquivalent(len(random_RD), True)
-
-
-def _is_before(start: int, stop: int) -> np.ndarray:
-    return np.arange(stop)[None, :] < np.arange(start, stop)[:, None]

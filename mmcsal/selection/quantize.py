@@ -71,6 +71,6 @@ def _row_faults(x_ND, faults_N):
     for n in range(x_ND.shape[0]):
         total = _square_norm(x_ND[n])
         if not np.isfinite(total):
-            faults_N[n] = 2
+            faults_N[n] = NOT_FINITE
         elif total == 0.0:
-            faults_N[n] = 1
+            faults_N[n] = ZERO

@@ -14,15 +14,14 @@ from mmcsal.contracts.table import conform
 from mmcsal.selection import explain
 from mmcsal.selection.alignment import alignment_of
 from mmcsal.selection.bag import Candidates, Plan, Represented
-from mmcsal.selection.kernel import ONE, kernel_of, square_distances
+from mmcsal.selection.kernel import ONE, kernel_of
 from mmcsal.selection.merge import candidate_table
-from mmcsal.selection.objective import evaluate, largest_kernel, random_equivalent_budget
+from mmcsal.selection.objective import closest_before, evaluate, largest_kernel, random_equivalent_budget
 from mmcsal.selection.quantize import UNIT
 from mmcsal.selection.shard import Sample
 from mmcsal.selection.spec import SelectSpec
 
 MAX_EVALUATED_ROWS = 2048
-CHUNK_PICKS = 256
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class _Facts:
     alignment_P: np.ndarray
     mass_P: np.ndarray  # rows of the pool
     nearest_P: np.ndarray  # rank of the closest pick before it, -1 = none
-    redundancy_P: np.ndarray  # in [0, 1]
+    redundancy_P: np.ndarray  # uint16, the kernel to it
 
 
 def _facts(outcome: Outcome) -> _Facts:
@@ -117,21 +116,8 @@ def _facts(outcome: Outcome) -> _Facts:
     joint_PD = np.concatenate([p.joint_PD for p in parts])[place]
     score_P = np.concatenate([p.score_P for p in parts])[place]
     mass_P = np.concatenate([p.mass_P for p in parts])[place] * (len(outcome.pool_hash_N) / outcome.plan.num_routed)
-    nearest_P, distance_P = _closest_before(joint_PD)
-    redundancy_P = np.where(nearest_P < 0, 0, kernel_of(distance_P, outcome.plan.kernel)) / ONE
+    nearest_P, redundancy_P = closest_before(joint_PD, outcome.plan.kernel)
     return _Facts(joint_PD, alignment_of(score_P, outcome.plan.anchors), mass_P, nearest_P, redundancy_P)
-
-
-def _closest_before(joint_PD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The closest of the picks before each pick, int64 [P], and the square distance to it, int32 [P]."""
-    nearest_P, distance_P = np.full(len(joint_PD), -1, np.int64), np.zeros(len(joint_PD), np.int32)
-    for start in range(0, len(joint_PD), CHUNK_PICKS):
-        stop = min(start + CHUNK_PICKS, len(joint_PD))
-        block = square_distances(joint_PD[start:stop], joint_PD[:stop])
-        block[np.arange(stop)[None, :] >= np.arange(start, stop)[:, None]] = np.iinfo(np.int32).max
-        nearest_P[start:stop], distance_P[start:stop] = block.argmin(axis=1), block.min(axis=1)
-    nearest_P[0] = -1
-    return nearest_P, distance_P
 
 
 def _columns(outcome: Outcome, facts: _Facts) -> dict[str, Any]:
@@ -140,7 +126,8 @@ def _columns(outcome: Outcome, facts: _Facts) -> dict[str, Any]:
     ids = final.ids.take(pa.array(picked))
     names: list[str] = ids.to_pylist()
     closest = [None if p < 0 else names[p] for p in facts.nearest_P]
-    numbers = zip(facts.mass_P, facts.alignment_P, facts.redundancy_P, closest, strict=True)
+    redundancy_P = facts.redundancy_P / ONE
+    numbers = zip(facts.mass_P, facts.alignment_P, redundancy_P, closest, strict=True)
     num_pool = len(outcome.pool_hash_N)
     return {
         "rank": pa.array(np.arange(len(picked), dtype=np.int32)),
@@ -148,7 +135,7 @@ def _columns(outcome: Outcome, facts: _Facts) -> dict[str, Any]:
         "gain": final.gain_C[picked] / unit,
         "coverage": final.coverage_C[picked] / unit,
         "alignment": facts.alignment_P,
-        "redundancy": facts.redundancy_P,
+        "redundancy": redundancy_P,
         "mass": facts.mass_P,
         "nearest_selected": pa.array(closest, pa.string()),
         "reason": [explain.pick_reason(m, num_pool, r, red, near, low) for m, r, red, near in numbers],
@@ -160,9 +147,10 @@ def _summary(outcome: Outcome, facts: _Facts) -> dict[str, Any]:
     plan, sample, num_pool = outcome.plan, outcome.sample, len(outcome.pool_hash_N)
     in_sample = sample.hash_N <= outcome.pool_hash_N[min(num_pool, MAX_EVALUATED_ROWS) - 1]
     rows_ND = sample.joint_ND[in_sample]
+    base_N = largest_kernel(rows_ND, plan.labeled_LD, plan.kernel)
     terms = evaluate(
-        rows_ND, facts.joint_PD, facts.alignment_P, plan.kernel,
-        labeled_LD=plan.labeled_LD, align_threshold=plan.align_threshold,
+        rows_ND, facts.joint_PD, facts.alignment_P, facts.redundancy_P, plan.kernel,
+        base_N=base_N, align_threshold=plan.align_threshold,
     )  # fmt: skip
     open_rows = ~np.isin(sample.hash_N, plan.labeled_hash_L)
     is_whole = len(sample.hash_N) == num_pool
@@ -172,7 +160,7 @@ def _summary(outcome: Outcome, facts: _Facts) -> dict[str, Any]:
         plan.kernel,
         terms.coverage,
         num_pool=None if is_whole else num_pool,
-        base_N=largest_kernel(rows_ND, plan.labeled_LD, plan.kernel),
+        base_N=base_N,
         seed=outcome.seed,
     )
     return {
