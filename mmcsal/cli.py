@@ -30,8 +30,6 @@ DEMO_OVERRIDES = (
     "select.budget=32",
 )
 
-ALL_STAGES = ("manifest", "ingest", "pretrain", "embed", "select", "report")
-
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="dotted config overrides")]
 Config = Annotated[str | None, typer.Option("--config", help="YAML file; default: the run's own, else built-in")]
 RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="where the run keeps all it makes; path or URI")]
@@ -55,7 +53,7 @@ def run(
 ) -> None:
     """From a corpus to a ranked batch and a report: every stage, or those that are not committed yet."""
     given = [*_corpus_override(corpus), *_budget_override(budget)]
-    _execute(ALL_STAGES, given, overrides, config, run_dir, redo, check, print_config)
+    _execute(None, given, overrides, config, run_dir, redo, check, print_config)
 
 
 @app.command()
@@ -126,7 +124,7 @@ def demo(
     print_config: PrintConfig = False,
 ) -> None:
     """Render a small corpus of real video files and run every stage on it."""
-    _execute(ALL_STAGES, DEMO_OVERRIDES, overrides, None, run_dir, redo, check, print_config, fresh=True)
+    _execute(None, DEMO_OVERRIDES, overrides, None, run_dir, redo, check, print_config, fresh=True)
 
 
 @app.command()
@@ -149,7 +147,7 @@ def status(run_dir: Annotated[str, typer.Option("--run-dir")] = "runs/default") 
 
 
 def _execute(
-    stages: Sequence[str],
+    stages: Sequence[str] | None,
     given: Sequence[str],
     overrides: Sequence[str] | None,
     config_path: str | None,
@@ -160,7 +158,7 @@ def _execute(
     *,
     fresh: bool = False,
 ) -> None:
-    """Resolves the configuration, then checks, prints or runs."""
+    """Resolves the configuration, then checks, prints or runs; `stages` None = all of them."""
     from mmcsal.config import load_config, to_yaml
 
     all_overrides = [*given, *(overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])]
@@ -171,7 +169,9 @@ def _execute(
         typer.echo(to_yaml(config), nl=False)
         return
     from mmcsal.distributed.command import check_stages, execute_stages
+    from mmcsal.distributed.pipeline import STAGE_NAMES
 
+    stages = stages or STAGE_NAMES
     if redo is not None and redo not in stages:
         raise InputError(f"--redo {redo!r} is not a stage of this command; choose from {', '.join(stages)}")
     if check:

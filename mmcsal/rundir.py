@@ -37,12 +37,7 @@ class RunDir:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
-        try:
-            self.filesystem, self.root = fs.FileSystem.from_uri(self.uri)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(
-                f"run directory {uri!r} cannot be used: {error}; give a local path, s3:// or gs://"
-            ) from error
+        self.filesystem, self.root = open_uri(self.uri, what="run directory")
 
     def __reduce__(self) -> tuple[type["RunDir"], tuple[str]]:
         return RunDir, (self.uri,)
@@ -107,8 +102,7 @@ class RunDir:
     def parts(self, folder: str) -> list[str]:
         """Names of the committed Parquet files in a folder, sorted."""
         selector = fs.FileSelector(self.path(folder), allow_not_found=True)
-        names = (info.base_name for info in self.filesystem.get_file_info(selector))
-        return sorted(n for n in names if n.endswith(".parquet") and not n.startswith((".", "_")))
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector) if is_part(info))
 
     def part_paths(self, folder: str) -> list[str]:
         return [self.path(folder, name) for name in self.parts(folder)]
@@ -177,6 +171,22 @@ class RunDir:
         except FileNotFoundError:
             return False
         return False
+
+
+def open_uri(uri: str, *, what: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a local path or a URI, and the path on it; `what` stands in the error.
+
+    Raises: InputError: no file system is known for it.
+    """
+    try:
+        return fs.FileSystem.from_uri(uri if "://" in uri else str(Path(uri).expanduser().absolute()))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{what} {uri!r} cannot be used: {error}; give a local path, s3:// or gs://") from error
+
+
+def is_part(info: fs.FileInfo) -> bool:
+    """Whether a file belongs to a table: Parquet, and neither hidden nor a marker."""
+    return info.is_file and info.extension == "parquet" and not info.base_name.startswith((".", "_"))
 
 
 def now() -> str:

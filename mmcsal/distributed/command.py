@@ -7,7 +7,7 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError, ResourceError
 from mmcsal.distributed.pipeline import plan, run_stages
 from mmcsal.distributed.progress import Status
-from mmcsal.distributed.session import local_num_cpus
+from mmcsal.distributed.session import local_num_cpus, told_to_the_reader
 from mmcsal.rundir import RunDir
 
 ACTIONS = {
@@ -74,17 +74,6 @@ def check_resources(config: RunConfig) -> None:
             f"pretrain.num_workers is {config.pretrain.num_workers}, but the Ray of this machine has {num_cpus} CPUs; "
             f"set pretrain.num_workers={num_cpus} or less, or give the address of a larger cluster (cluster.address)"
         )
-
-
-def told_to_the_reader(error: BaseException | None) -> MmcsalError | None:
-    """Our own error inside the ones that Ray wraps around what its workers raise."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, MmcsalError):
-            return error
-        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
-    return None
 
 
 def _say_result(run_dir: RunDir, names: Sequence[str], status: Status) -> None:

@@ -13,6 +13,7 @@ from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import check_unique_ids, conform
 from mmcsal.datasets import build_manifest
+from mmcsal.datasets.content import has_scheme
 from mmcsal.distributed.ingest_worker import IngestWorker
 from mmcsal.distributed.partitions import Progress, run_partitions
 from mmcsal.rundir import PART_NAME, RunDir
@@ -51,7 +52,7 @@ def ingest_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
 
 
 def _check_local(uris: pa.ChunkedArray) -> None:
-    remote = [uri for uri in uris.to_pylist() if "://" in uri]
+    remote = [uri for uri in uris.to_pylist() if has_scheme(uri)]
     if remote:
         raise InputError(
             f"{len(remote)} media of the corpus are not on a local path, first {remote[0]!r}; "

@@ -123,7 +123,7 @@ def plan(config: RunConfig, run_dir: RunDir, names: Sequence[str], redo: str | N
                 f"{'made with other settings (' + ', '.join(step.changed) + ')' if step.changed else 'not complete'}; "
                 f"run `mmcsal {stage.name if stage.name != 'manifest' else 'ingest'} --run-dir {run_dir.uri}` first"
             )
-        upstream = (run_dir.committed(stage.folder) or {}).get("digest") if step.action == "committed" else None
+        upstream = _digest_of_stage(stage, run_dir) if step.action == "committed" else None
     return planned
 
 
@@ -139,14 +139,16 @@ def _plan_stage(stage: Stage, settings: Settings, run_dir: RunDir, must_redo: bo
     if before is None or not (committed or stage.resumes):
         return Planned(stage, "run", settings)
     # Upstream is unknown (None) while an earlier stage has still to run: then this one is redone after it.
-    changed = tuple(_changed_keys(before, settings))
+    changes = _changes(before, settings)
+    changed = tuple(changes)
     if not changed and not must_redo:
         return Planned(stage, "committed" if committed else "resume", settings)
     if must_redo or stage.is_cheap or changed == ("upstream",):
         return Planned(stage, "redo", settings, changed)
+    told = "; ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changes.items())
     raise InputError(
         f"{run_dir.uri} holds {'a' if committed else 'an unfinished'} {stage.name} of other settings "
-        f"({'; '.join(_describe_change(before, settings, key) for key in changed)}); give another --run-dir, "
+        f"({told}); give another --run-dir, "
         f"or --redo {stage.name} to replace it and all after it"
     )
 
@@ -159,18 +161,20 @@ def run_stages(config: RunConfig, names: Sequence[str], status: Status, redo: st
     run_dir = RunDir(config.run_dir)
     steps = plan(config, run_dir, names, redo)
     run_dir.write_bytes(to_yaml(config).encode(), "config.yaml")
+    upstream = steps[0].settings["upstream"]
     with ExitStack() as session:
-        for step in steps:
+        for planned in steps:
             # Planned once more: the stage before has given its digest only now.
-            name = step.stage.name
-            step = plan(config, run_dir, [name], redo=name if step.action == "redo" else None)[0]
+            settings = {**planned.settings, "upstream": upstream}
+            step = _plan_stage(planned.stage, settings, run_dir, must_redo=planned.action == "redo")
             if step.action == "committed":
                 status.say(f"{step.stage.name}: committed already")
                 status.update_stage(step.stage.name, state="committed")
-                continue
-            if step.stage.needs_ray:
-                session.enter_context(ray_session(config.cluster))
-            _run_stage(step, config, run_dir, status)
+            else:
+                if step.stage.needs_ray:
+                    session.enter_context(ray_session(config.cluster))
+                _run_stage(step, config, run_dir, status)
+            upstream = _digest_of_stage(step.stage, run_dir)
 
 
 def _run_stage(step: Planned, config: RunConfig, run_dir: RunDir, status: Status) -> None:
@@ -196,25 +200,20 @@ def _headline(receipt: dict[str, Any]) -> str:
     return "; " + ", ".join(facts) if facts else ""
 
 
-def _changed_keys(before: Settings, after: Settings, prefix: str = "") -> list[str]:
-    """Dotted keys whose values differ; a key that only one side has differs too."""
-    changed = []
+def _changes(before: Settings, after: Settings, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with both values; where one side has no such key, None."""
+    changes: dict[str, tuple[Any, Any]] = {}
     for key in sorted({*before, *after}):
         old, new = before.get(key), after.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            changed += _changed_keys(old, new, f"{prefix}{key}.")
+            changes |= _changes(old, new, f"{prefix}{key}.")
         elif json.dumps(old) != json.dumps(new):
-            changed.append(prefix + key)
-    return changed
+            changes[prefix + key] = (old, new)
+    return changes
 
 
-def _describe_change(before: Settings, after: Settings, key: str) -> str:
-    def get(settings: Any) -> Any:
-        for name in key.split("."):
-            settings = settings.get(name) if isinstance(settings, dict) else None
-        return settings
-
-    return f"{key} was {get(before)!r}, is {get(after)!r}"
+def _digest_of_stage(stage: Stage, run_dir: RunDir) -> str | None:
+    return (run_dir.committed(stage.folder) or {}).get("digest")
 
 
 def _digest(settings: Settings) -> str:
@@ -223,7 +222,7 @@ def _digest(settings: Settings) -> str:
 
 def _digest_of_files(folder: str) -> str:
     """Tells a changed folder by names, sizes and times: reading embeddings twice would cost as much as selecting."""
-    facts = [(info.path, info.size, info.mtime_ns) for info in list_parquet(folder)]
+    facts = [(info.path, info.size, info.mtime_ns) for info in list_parquet(folder)[1]]
     return _digest({"files": facts})
 
 

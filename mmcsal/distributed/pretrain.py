@@ -40,9 +40,8 @@ def pretrain_encoders(config: RunConfig, run_dir: RunDir, progress: Progress) ->
 
     Raises: InputError: the clips are too few for the batch size or the number of workers.
     """
-    batches = _clip_batches(
-        config, run_dir
-    )  # here first: what is wrong with the clips is told before Ray starts workers
+    # Here first: what is wrong with the clips is told before Ray starts workers.
+    batches = _clip_batches(config, run_dir)
     use_gpu = num_cluster_gpus() >= config.pretrain.num_workers
     trainer = TorchTrainer(
         _train_loop,

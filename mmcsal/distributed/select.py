@@ -17,7 +17,8 @@ from pyarrow import fs
 from ray.exceptions import RayTaskError
 
 from mmcsal.contracts.embedding import SUFFIX, modalities_of, read_vectors
-from mmcsal.contracts.errors import InputError, MmcsalError, TableError
+from mmcsal.contracts.errors import InputError, TableError
+from mmcsal.distributed.session import told_to_the_reader
 from mmcsal.selection.api import salt_of, select_with
 from mmcsal.selection.bag import Bag, join
 from mmcsal.selection.result import Selection
@@ -140,9 +141,8 @@ def _get(refs: list[ray.ObjectRef]) -> list[Any]:
     try:
         return ray.get(refs)
     except RayTaskError as error:
-        if isinstance(error.cause, MmcsalError):
-            raise error.cause from None  # written for the reader: the trace of the task would hide it
-        raise
+        # Written for the reader: the trace of the task would hide it.
+        raise told_to_the_reader(error) or error from None
 
 
 @ray.remote(num_cpus=1)

@@ -8,9 +8,10 @@ from typing import Any
 
 import ray
 from ray.data import DataContext
+from ray.exceptions import RayTaskError
 
 from mmcsal.config import ClusterSpec
-from mmcsal.contracts.errors import ResourceError
+from mmcsal.contracts.errors import MmcsalError, ResourceError
 
 
 @contextmanager
@@ -57,6 +58,18 @@ def quiet_ray() -> None:
     context.print_on_execution_start = False
     for name in ("ray.data", "ray.train", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def told_to_the_reader(error: BaseException | None) -> MmcsalError | None:
+    """Our own error inside the ones that Ray wraps around what its workers raise."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        # Ray's wrapper of a task's error is an instance of the error's own class too, with the trace in its message.
+        if isinstance(error, MmcsalError) and not isinstance(error, RayTaskError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
+    return None
 
 
 def num_cluster_cpus() -> int:

@@ -1,0 +1,19 @@
+from ray.exceptions import RayTaskError
+
+from mmcsal.contracts.errors import TableError
+from mmcsal.distributed.session import told_to_the_reader
+
+
+def test_our_error_comes_out_of_rays_wrapper_without_the_trace_of_the_task():
+    """The wrapper is an instance of our class too: taken for our error, it would show the reader a trace."""
+    ours = TableError("part-3.parquet: column 'video' is missing")
+    wrapped = RayTaskError("over_shard", "Traceback (most recent call last) ...", ours).as_instanceof_cause()
+    assert isinstance(wrapped, TableError)
+    outer = RuntimeError("stage failed")
+    outer.__cause__ = wrapped
+    assert told_to_the_reader(outer) is ours
+
+
+def test_errors_of_others_are_not_told():
+    assert told_to_the_reader(RuntimeError("boom")) is None
+    assert told_to_the_reader(None) is None
