@@ -25,6 +25,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --level error
 	$(BIN)/lint-imports
+	@! git ls-files '*.py' | xargs wc -l | awk '$$1 > 400 && $$2 != "total"' | grep . # no file over 400 lines
 
 # What CI runs: style and types first, they are quick.
 check: lint test
