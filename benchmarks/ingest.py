@@ -36,8 +36,8 @@ def main() -> None:
     files = _files()
     rates: dict[str, list[float]] = {"ingest": [], "loop": []}
     with tempfile.TemporaryDirectory() as folder:
-        config = _config(Path(folder), files, num_clips)
-        paths = [str(files[i % len(files)]) for i in range(num_clips)]
+        paths = [str(files[i % len(files)].absolute()) for i in range(num_clips)]
+        config = _config(Path(folder), paths)
         with ray_session(config.cluster):
             num_cpus = num_cluster_cpus()
             _warm_up_ray()
@@ -57,11 +57,10 @@ def _files() -> list[Path]:
     return sorted((generate(spec) / "clips").iterdir())
 
 
-def _config(folder: Path, files: list[Path], num_clips: int) -> RunConfig:
+def _config(folder: Path, paths: list[str]) -> RunConfig:
     """A manifest that names each file many times: decoding costs the same, rendering thousands would not."""
     manifest = folder / "manifest.csv"
-    paths = [str(files[i % len(files)].absolute()) for i in range(num_clips)]
-    pa.csv.write_csv(pa.table({"sample_id": [f"{i:06d}" for i in range(num_clips)], "path": paths}), manifest)
+    pa.csv.write_csv(pa.table({"sample_id": [f"{i:06d}" for i in range(len(paths))], "path": paths}), manifest)
     media = "media={window_s: 2.0, num_frames: 16, frame_size_px: 64}"
     return load_config(None, [f"corpus={manifest}", media])
 

@@ -24,11 +24,12 @@ from mmcsal.datasets.synthetic import read_truth
 from mmcsal.distributed.ingest import scan_corpus
 from mmcsal.distributed.ingest_worker import IngestWorker
 from mmcsal.distributed.partitions import pending_parts
+from mmcsal.metrics import modality_gap
 from mmcsal.rundir import RunDir
 from mmcsal.training.calibrate import calibrate_norms
 from mmcsal.training.data import ClipBatch, ClipBatches
 from mmcsal.training.epoch import train_epoch
-from mmcsal.training.evaluate import embed_clips, embedding_metrics, labeled_metrics
+from mmcsal.training.evaluate import embed_batches, embedding_metrics, labeled_metrics
 from mmcsal.training.state import TrainState
 
 FOLDER = Path("runs/benchmark-mmssl")
@@ -86,7 +87,7 @@ def _train(job: Job) -> tuple[Job, dict[str, float], dict[str, float], float]:
     """What the encoders of one run are worth before and after training, and how long it took."""
     config = load_config(None, [MEDIA, OBJECTIVES[job.name], f"pretrain.epochs={job.epochs}"])
     state, batches = _fresh(config, RunDir(job.train), job.seed)
-    test = RunDir(job.test)
+    test = HeldOut(RunDir(job.test), state)
     before = _measure(state, batches, test)
     start_s = time.perf_counter()
     while not state.done:
@@ -136,23 +137,28 @@ def _fresh(config: RunConfig, run_dir: RunDir, seed: int) -> tuple[TrainState, C
     return TrainState(config.pretrain, config.model, seed=seed, steps_per_epoch=batches.steps_per_epoch), batches
 
 
-def _measure(state: TrainState, batches: ClipBatches, run_dir: RunDir) -> dict[str, float]:
+class HeldOut:
+    """Clips that no training sees, and their classes; read once."""
+
+    def __init__(self, run_dir: RunDir, state: TrainState) -> None:
+        clips = ClipBatches(run_dir.part_paths("clips"), run_dir.filesystem, state.spec, seed=0)
+        self.chunks = list(clips.lowest_hash(clips.num_clips))
+        self.labels_N = _labels(run_dir, self.chunks)
+
+
+def _measure(state: TrainState, batches: ClipBatches, test: HeldOut) -> dict[str, float]:
     """Held-out figures with calibrated norms, as the pretrain stage leaves them; `raw_gap` is before calibration."""
-    raw_gap = _figures(state, run_dir)["gap"]
+    raw_gap = modality_gap(*embed_batches(state.model, test.chunks)).item()
     calibrate_norms(state.model, batches.lowest_hash(state.spec.eval_samples))
-    return {**_figures(state, run_dir), "raw_gap": raw_gap}
-
-
-def _figures(state: TrainState, run_dir: RunDir) -> dict[str, float]:
-    clips = ClipBatches(run_dir.part_paths("clips"), run_dir.filesystem, state.spec, seed=0)
-    chunks = list(clips.lowest_hash(clips.num_clips))
-    embedded = [embed_clips(state.model, chunk.video_BTHWC, chunk.audio_BL) for chunk in chunks]
-    z_video_ND, z_audio_ND = (torch.cat(z) for z in zip(*embedded, strict=True))
-    labels_N = _labels(run_dir, chunks)
-    is_test_N = torch.arange(len(labels_N)) % 2 == 1
+    z_video_ND, z_audio_ND = embed_batches(state.model, test.chunks)
+    is_test_N = torch.arange(len(test.labels_N)) % 2 == 1
     few = slice(0, PAIRS_FOR_RETRIEVAL)
-    figures = embedding_metrics(z_video_ND, z_audio_ND) | labeled_metrics(z_video_ND, z_audio_ND, labels_N, is_test_N)
-    return figures | {k: v for k, v in embedding_metrics(z_video_ND[few], z_audio_ND[few]).items() if "recall" in k}
+    return {
+        **embedding_metrics(z_video_ND, z_audio_ND),
+        **labeled_metrics(z_video_ND, z_audio_ND, test.labels_N, is_test_N),
+        **{k: v for k, v in embedding_metrics(z_video_ND[few], z_audio_ND[few]).items() if "recall" in k},
+        "raw_gap": raw_gap,
+    }
 
 
 def _labels(run_dir: RunDir, chunks: list[ClipBatch]) -> Tensor:

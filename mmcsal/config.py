@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.spec import Spec
 from mmcsal.datasets import CorpusSpec
+from mmcsal.datasets.manifest_file import MANIFEST_SUFFIXES
 from mmcsal.media.spec import MediaSpec
 from mmcsal.models import ModelSpec
 from mmcsal.report.spec import ReportSpec
@@ -134,7 +135,7 @@ def _corpus_with_kind(corpus: Any) -> Any:
     if isinstance(corpus, str):
         corpus = {"path": corpus}
     if isinstance(corpus, dict) and "kind" not in corpus:
-        is_table = Path(str(corpus.get("path"))).suffix.lower() in {".csv", ".tsv", ".parquet"}
+        is_table = Path(str(corpus.get("path"))).suffix.lower() in MANIFEST_SUFFIXES
         corpus = {"kind": "manifest" if is_table else "folder", **corpus}
     return corpus
 

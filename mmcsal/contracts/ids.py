@@ -26,6 +26,5 @@ def partitions_of(sample_ids: Iterable[str], num_partitions: int) -> np.ndarray:
 
 def order_by_hash(sample_ids: Iterable[str]) -> np.ndarray:
     """Indices that sort ids by (hash, id), int64 [N]: a random-looking order that everyone agrees on."""
-    ids = list(sample_ids)
-    hashes = hash_ids(ids)
-    return np.array(sorted(range(len(ids)), key=lambda i: (hashes[i], ids[i])), dtype=np.int64)
+    ids = np.array(list(sample_ids), dtype=object)
+    return np.lexsort((ids, hash_ids(ids)))

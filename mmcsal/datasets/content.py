@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 
+from mmcsal.contracts.errors import InputError
+
 _EDGE_BYTES = 64 * 1024
 _DIGEST_BYTES = 16
 _NUM_THREADS = 8  # of waiting on a disk, not of computing
@@ -16,6 +18,19 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 def has_scheme(uri: str) -> bool:
     """Whether `uri` names a store (`s3://`, `gs://`, `https://`) and not a local path."""
     return _SCHEME.match(uri) is not None
+
+
+def existing_path(path: str, *, what: str) -> str:
+    """The absolute path of a local file or folder; `what` stands in the error.
+
+    Raises: InputError: there is none.
+    """
+    absolute = os.path.abspath(os.path.expanduser(path))
+    if not os.path.exists(absolute):
+        raise InputError(
+            f"{what} {absolute!r} does not exist; check the path (a relative one starts at {os.getcwd()!r})"
+        )
+    return absolute
 
 
 def hash_content(path: str) -> str | None:

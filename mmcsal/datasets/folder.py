@@ -12,13 +12,13 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import conform
-from mmcsal.datasets.content import has_scheme, hash_contents
+from mmcsal.datasets.content import existing_path, has_scheme, hash_contents
+from mmcsal.datasets.manifest_file import MANIFEST_SUFFIXES
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg"),
     *(".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".ogv"),
 )
-_MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
 class FolderSpec(Spec):
@@ -67,13 +67,9 @@ def _checked_root(path: str) -> str:
             f"corpus folder {path!r} is a remote URI; expected a local folder. Mount it, or list its files in a "
             "manifest (kind: manifest, a CSV or Parquet file with a 'path' column)"
         )
-    root = os.path.abspath(os.path.expanduser(path))
-    if not os.path.exists(root):
-        raise InputError(
-            f"corpus folder {root!r} does not exist; check the path (a relative one starts at {os.getcwd()!r})"
-        )
+    root = existing_path(path, what="corpus folder")
     if not os.path.isdir(root):
-        is_manifest = _suffix_of(root) in _MANIFEST_SUFFIXES
+        is_manifest = _suffix_of(root) in MANIFEST_SUFFIXES
         hint = "use kind: manifest to read it as a list of files" if is_manifest else "give the folder that holds it"
         raise InputError(f"corpus folder {root!r} is a file, expected a folder; {hint}")
     return root

@@ -17,9 +17,10 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import check_unique_ids, conform
-from mmcsal.datasets.content import combine_hashes, has_scheme, hash_contents
+from mmcsal.datasets.content import combine_hashes, existing_path, has_scheme, hash_contents
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+MANIFEST_SUFFIXES = (*_DELIMITERS, ".parquet")
 _USUAL_NAMES = {
     "id_column": ("sample_id", "id"),
     "label_column": ("label",),
@@ -93,11 +94,7 @@ def _checked_path(path: str) -> str:
         raise InputError(
             f"manifest {path!r} is a remote URI; expected a local file. Copy it here (its rows may be URIs)"
         )
-    absolute = os.path.abspath(os.path.expanduser(path))
-    if not os.path.exists(absolute):
-        raise InputError(
-            f"manifest {absolute!r} does not exist; check the path (a relative one starts at {os.getcwd()!r})"
-        )
+    absolute = existing_path(path, what="manifest")
     if os.path.isdir(absolute):
         raise InputError(
             f"manifest {absolute!r} is a folder, expected a file; use kind: folder to read the videos in it"
@@ -111,7 +108,7 @@ def _checked_path(path: str) -> str:
 def _read_columns(path: str, spec: ManifestFileSpec) -> tuple[pa.Table, dict[str, str]]:
     """The columns that are used, and the column of each role of the spec."""
     suffix = os.path.splitext(path)[1].lower()
-    if suffix not in (*_DELIMITERS, ".parquet"):
+    if suffix not in MANIFEST_SUFFIXES:
         raise InputError(f"manifest {path!r} ends in {suffix!r}; expected .csv, .tsv or .parquet")
     try:
         if suffix == ".parquet":

@@ -1,7 +1,7 @@
 """Renders one file of a synthetic corpus, whole or broken."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +82,7 @@ def _write_file(path: str, plan: ClipPlan, clip_format: ClipFormat, seed: int) -
         case Damage.RANDOM_BYTES:
             Path(path).write_bytes(rng.bytes(20_000))
         case Damage.TOO_SHORT:
-            short = ClipFormat(
-                _TOO_SHORT_S, clip_format.frame_rate_hz, clip_format.frame_size_px, clip_format.sample_rate_hz
-            )
-            _write_media(path, plan, short, seed)
+            _write_media(path, plan, replace(clip_format, duration_s=_TOO_SHORT_S), seed)
         case damage:
             _write_media(path, plan, clip_format, seed)
             if damage is Damage.INDEX_LOST:

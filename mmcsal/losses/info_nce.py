@@ -21,9 +21,8 @@ class InfoNceSpec(Spec):
     """Parameters of the cross-modal contrastive loss."""
 
     kind: Literal["info_nce"] = "info_nce"
-    temperature: float = Field(
-        default=0.2, ge=0.01, le=1.0
-    )  # of the softmax over similarities; start value when learned
+    # Of the softmax over similarities; the start value when learned.
+    temperature: float = Field(default=0.2, ge=0.01, le=1.0)
     learn_temperature: bool = False  # a fixed one keeps the modality gap small: a learned one sharpens and widens it
 
 

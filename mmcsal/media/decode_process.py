@@ -48,7 +48,7 @@ class DecodeProcess:
         waiting = deque((source, 0) for source in sources)
         in_flight: deque[tuple[Source, int]] = deque()
         while waiting or in_flight:
-            if self._num_served >= self._spec.recycle_after_clips and not in_flight:
+            if self._recycle_is_due() and not in_flight:
                 self.close()
             result = self._next_result(waiting, in_flight)
             source, num_crashes = in_flight.popleft()

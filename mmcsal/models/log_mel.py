@@ -1,4 +1,4 @@
-"""Log-mel spectrograms: what every sound encoder and the report look at."""
+"""Log-mel spectrograms: what every sound encoder looks at."""
 
 from typing import Literal
 

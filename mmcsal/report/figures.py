@@ -1,6 +1,7 @@
 """The charts of the report: plain values in, PNG bytes out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -54,7 +55,7 @@ def map_png(points: MapPoints) -> bytes:
         )
         for (x, y), pick in zip(points.picks_P2[last_first], numbers_P, strict=True):
             if pick <= NUM_NUMBERED_PICKS:
-                _number_beside(axes, x, y, str(pick))
+                _write_beside(axes, (x, y), (5, 4), str(pick), fontsize=8.5, weight="bold")
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.05)
         axes.grid(visible=False)
@@ -72,11 +73,10 @@ def map_png(points: MapPoints) -> bytes:
         return to_png(figure)
 
 
-def _number_beside(axes: Axes, x: float, y: float, text: str) -> None:
+def _write_beside(axes: Axes, point: tuple[float, float], offset: tuple[float, float], text: str, **style: Any) -> None:
+    """Text next to a point, the offset in points of print, with a halo that keeps it legible over lines."""
     halo = [withStroke(linewidth=2.5, foreground=PAPER)]
-    axes.annotate(
-        text, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8.5, weight="bold", path_effects=halo
-    )
+    axes.annotate(text, point, xytext=offset, textcoords="offset points", path_effects=halo, **style)
 
 
 def losses_png(losses: Sequence[Series]) -> bytes:
@@ -128,17 +128,8 @@ def _curve(axes: Axes, series: Series, color: str, label: str | None = None) -> 
         axes.plot(epochs[:1], values[:1], "o", color=color, markerfacecolor=PAPER, markersize=6.5, zorder=4)
     ends = {0: (4, 6, "left"), len(values) - 1: (-2, 7, "right")} if len(values) > 1 else {0: (0, 7, "center")}
     for index, (dx, dy, side) in ends.items():
-        axes.annotate(
-            number(float(values[index])),
-            (epochs[index], values[index]),
-            xytext=(dx, dy),
-            textcoords="offset points",
-            ha=side,
-            fontsize=8.5,
-            color=color,
-            path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
-            zorder=5,
-        )
+        text, point = number(float(values[index])), (epochs[index], values[index])
+        _write_beside(axes, point, (dx, dy), text, ha=side, fontsize=8.5, color=color, zorder=5)
     horizontal_grid(axes)
     axes.margins(x=0.04, y=0.16)
     _name_epochs(axes, series.epochs)
@@ -197,13 +188,4 @@ def budget_png(curve: Sequence[Sequence[float]], num_selected: int, coverage_ran
 
 def _beside(axes: Axes, x: float, y: float, text: str, color: str) -> None:
     """Left of a point and under the curve, where there is room when the selection lies at the curve's end."""
-    axes.annotate(
-        text,
-        (x, y),
-        xytext=(-10, -14),
-        textcoords="offset points",
-        ha="right",
-        color=color,
-        path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
-        zorder=5,
-    )
+    _write_beside(axes, (x, y), (-10, -14), text, ha="right", color=color, zorder=5)

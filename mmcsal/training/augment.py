@@ -25,9 +25,8 @@ class AugmentSpec(Spec):
     flip: bool = True  # left and right, half of the clips
     brightness: float = Field(default=0.1, ge=0, le=1)  # largest shift, of the full range
     contrast: float = Field(default=0.3, ge=0, lt=1)  # factor in [1 - contrast, 1 + contrast]
-    min_duration: float = Field(
-        default=0.75, gt=0, le=1
-    )  # of the window in time, as a share of the clip; drawn per step
+    # Of the window in time, as a share of the clip; drawn per step.
+    min_duration: float = Field(default=0.75, gt=0, le=1)
     gain_db: float = Field(default=6.0, ge=0)  # sound: factor in [-gain_db, +gain_db]
     max_noise: float = Field(default=0.05, ge=0, le=1)  # sound: largest share of white noise, of the clip's own level
     jitter_s: float = Field(default=0.02, ge=0)  # largest shift of the sound against the video

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mmcsal.contracts.clip import read_tensor
 from mmcsal.contracts.errors import InputError, TableError
-from mmcsal.contracts.ids import hash_ids
+from mmcsal.contracts.ids import order_by_hash
 from mmcsal.models.gray import gray_bytes
 
 TENSORS = ("video", "audio")
@@ -111,7 +111,7 @@ class ClipBatches:
         """Up to `num_clips` clips of lowest hash of their id, in chunks: the same ones in every run over a corpus."""
         everything = self._clips_of(range(len(self._partitions)))
         ids = np.concatenate([p.sample_ids for p in self._partitions])
-        chosen = everything[np.lexsort((ids, hash_ids(ids)))[:num_clips]]
+        chosen = everything[order_by_hash(ids)[:num_clips]]
         for first in range(0, len(chosen), chunk):
             part = chosen[first : first + chunk]
             yield self._read(part, slice(0, len(part)), len(part))

@@ -42,13 +42,19 @@ def embed_clips(model: TwoTower, video: Tensor, audio: Tensor, *, batch_size: in
     return z_video_ND, z_audio_ND
 
 
+def embed_batches(model: TwoTower, clips: Iterable[ClipBatch]) -> tuple[Tensor, Tensor]:
+    """`embed_clips` of several batches, one after the other."""
+    parts = [embed_clips(model, batch.video_BTHWC, batch.audio_BL) for batch in clips]
+    return torch.cat([v for v, _ in parts]), torch.cat([a for _, a in parts])
+
+
 def evaluate(state: TrainState, clips: Iterable[ClipBatch]) -> dict[str, float]:
     """The label-free figures of the METRIC table, by name.
 
     Args:
         clips: the fixed ones, such as `batches.lowest_hash(spec.eval_samples)`; may be kept in a list and reused.
     """
-    z_video_ND, z_audio_ND = _embed(state.model, clips)
+    z_video_ND, z_audio_ND = embed_batches(state.model, clips)
     figures = embedding_metrics(z_video_ND, z_audio_ND)
     for modality, z_ND in zip(MODALITIES, (z_video_ND, z_audio_ND), strict=True):
         prototypes_KD = F.normalize(state.module.objective.prototypes_of(modality).float().cpu(), dim=1)
@@ -95,7 +101,7 @@ def measure_centroids(state: TrainState, batches: ClipBatches, *, max_clips: int
     """Stores the mean embedding of each modality over training data in `state.centroids`; call when training ends."""
     sums: dict[str, Tensor] = {m: torch.zeros(()) for m in MODALITIES}
     for chunk in batches.lowest_hash(max_clips):
-        for modality, z_ND in zip(MODALITIES, _embed(state.model, [chunk]), strict=True):
+        for modality, z_ND in zip(MODALITIES, embed_batches(state.model, [chunk]), strict=True):
             sums[modality] = sums[modality] + z_ND.double().sum(dim=0)
     num_clips = min(max_clips, batches.num_clips)
     state.centroids = {m: (total / num_clips).float().to(state.device) for m, total in sums.items()}
@@ -111,8 +117,3 @@ def close_gap(z_ND: Tensor, modality: str, centroids: dict[str, Tensor]) -> Tens
     """
     (other,) = (m for m in MODALITIES if m != modality)
     return F.normalize(z_ND + (centroids[other] - centroids[modality]) / 2, dim=1)
-
-
-def _embed(model: TwoTower, clips: Iterable[ClipBatch]) -> tuple[Tensor, Tensor]:
-    parts = [embed_clips(model, batch.video_BTHWC, batch.audio_BL) for batch in clips]
-    return torch.cat([v for v, _ in parts]), torch.cat([a for _, a in parts])
