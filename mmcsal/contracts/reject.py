@@ -17,6 +17,9 @@ class Reason(StrEnum):
     DECODE_ERROR = "decode_error"  # the streams are there, their data are damaged or cut off
     TIMEOUT = "timeout"  # the decoder took longer than `media.timeout_s`
     CRASH = "crash"  # the decoder process died
+    MISSING_MODALITY = "missing_modality"  # an embedding of one modality without the other
+    ZERO_VECTOR = "zero_vector"  # an embedding without a direction
+    NOT_FINITE = "not_finite"  # an embedding with NaN or infinite values
 
 
 REJECT = pa.schema(

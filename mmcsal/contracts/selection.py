@@ -13,6 +13,8 @@ SELECTION = pa.schema(
         pa.field("redundancy", pa.float64(), nullable=False),  # largest kernel to the picks before it, in [0, 1]
         pa.field("mass", pa.float64(), nullable=False),  # rows of the pool that it represents
         pa.field("nearest_selected", pa.string()),  # the closest pick before it; null for the first
+        pa.field("runner_up", pa.string()),  # the sample that would replace it at the smallest loss; null = none
+        pa.field("cost", pa.float64()),  # null where samples have no costs
         pa.field("reason", pa.string(), nullable=False),  # a sentence
         pa.field("round", pa.int32(), nullable=False),
     ]

@@ -89,7 +89,7 @@ STAGES = (
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 # Folders that a stage fills beside its own.
-SIDE_FOLDERS = {"ingest": ["rejects"], "pretrain": ["metrics"], "select": ["candidates"]}
+SIDE_FOLDERS = {"ingest": ["rejects"], "pretrain": ["metrics"], "select": ["candidates", "selection_rejects"]}
 
 
 @dataclass(frozen=True)

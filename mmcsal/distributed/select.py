@@ -1,8 +1,8 @@
 """Stage 2 on Ray: the steps of `mmcsal.selection.pipeline` as tasks over Parquet files.
 
-Four passes read the files (hashes, samples, bandwidth, routing); the last one shuffles the rows by cell through the
-object store, as int16. No task waits for another one or holds a CPU for longer than its step, so one CPU is enough.
-Ray gives a task of one CPU one BLAS thread; with any number the result would be the same.
+One pass reads the files, checks and quantises the rows; from then on they lie in the object store as int16, first by
+shard and then, after one shuffle, by cell. No task waits for another one or holds a CPU for longer than its step, so
+one CPU is enough. Ray gives a task of one CPU one BLAS thread; with any number the result would be the same.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 from pyarrow import fs
@@ -18,13 +20,17 @@ from ray.exceptions import RayTaskError
 
 from mmcsal.contracts.embedding import SUFFIX, modalities_of, read_vectors
 from mmcsal.contracts.errors import InputError, TableError
+from mmcsal.distributed.select_store import Store, StoredStep
 from mmcsal.distributed.session import told_to_the_reader
-from mmcsal.selection.api import salt_of, select_with
-from mmcsal.selection.bag import Bag, join
+from mmcsal.selection.api import request_of, salt_of
+from mmcsal.selection.bag import Bag, join, propose
+from mmcsal.selection.links import Links
+from mmcsal.selection.pipeline import select
 from mmcsal.selection.result import Selection
-from mmcsal.selection.shard import Shard
+from mmcsal.selection.shard import Rows, Shard, Survey, prepare
 from mmcsal.selection.spec import SelectSpec
 
+STORED_STEPS = (propose,)  # the steps whose bags take long and leave little
 MAX_SHARD_BYTES = 2**28  # of embeddings that a task reads; a row group is never split
 NUM_FOOTER_READERS = 16
 
@@ -52,15 +58,26 @@ class Source:
             if missing:
                 raise TableError(f"{self.path}: no columns {missing}; found {file.schema_arrow.names}")
             table = file.read_row_groups(list(self.row_groups), columns=columns)
-        for name in columns:
-            if table[name].null_count:
-                raise TableError(f"{self.path}: column {name!r} has {table[name].null_count} nulls; none are allowed")
         try:
-            vectors = [read_vectors(table, m) for m in self.modalities]
+            vectors = [
+                read_vectors(_without_nulls(table, c), m) for c, m in zip(columns[1:], self.modalities, strict=True)
+            ]
             ids = pa.concat_arrays(table["sample_id"].cast(pa.string()).chunks or [pa.array([], pa.string())])
         except (TableError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise TableError(f"{self.path}: {error}") from error
-        return Shard(self.path, ids, vectors[0], vectors[1], self.salt, (columns[1], columns[2]))
+        is_missing = [table[name].is_null().to_numpy() for name in columns[1:]]
+        missing_2N = (is_missing[0], is_missing[1]) if any(m.any() for m in is_missing) else None
+        return Shard(self.path, ids, vectors[0], vectors[1], self.salt, (columns[1], columns[2]), missing_2N)
+
+
+def _without_nulls(table: pa.Table, name: str) -> pa.Table:
+    """The table with zeros in place of a column's nulls: a flat array of a list column leaves null rows out."""
+    column, place = table[name], table.column_names.index(name)
+    if not column.null_count or not pa.types.is_fixed_size_list(column.type):
+        return table
+    zeros = pa.array([[0.0] * column.type.list_size], column.type)
+    row_N = np.where(column.is_valid().to_numpy(), np.arange(len(column)), len(column))
+    return table.set_column(place, name, pc.take(pa.chunked_array([*column.chunks, zeros]), pa.array(row_N)))
 
 
 def select_over_ray(
@@ -70,9 +87,11 @@ def select_over_ray(
     filesystem: fs.FileSystem | None = None,
     modalities: tuple[str, str] | None = None,
     labeled: Iterable[str] | None = None,
+    columns: pa.Table | None = None,
     uris: pa.Table | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    store: Store | None = None,
 ) -> Selection:
     """Selects from Parquet files of the EMBEDDING schema on the Ray session of the caller.
 
@@ -82,8 +101,10 @@ def select_over_ray(
         files: paths on `filesystem` (the local one by default); any number of rows each, in any order.
         modalities: the two to pair; needed only where the files hold others than two.
         labeled: ids in the pool that have labels already: they cover what lies around them and are never selected.
+        columns: `sample_id` and, of `cost`, `weight` and the columns of quotas, what the spec needs.
         uris: columns `sample_id` and `uri`, for the `uri` of the result.
         progress: called with the tasks that are done and the tasks known so far.
+        store: where bags that are done are kept, so that a killed selection goes on with the others.
 
     Raises:
         InputError: no files, or a budget or labeled ids that do not fit the pool.
@@ -92,36 +113,71 @@ def select_over_ray(
     if not files:
         raise InputError("embeddings: no Parquet files; check the folder, or run `mmcsal embed` first")
     sources = _sources(sorted(files), filesystem, modalities, salt_of(seed))
-    selection = select_with(RayRunner(sources, progress), spec, labeled=labeled, seed=seed)
+    selection = select(RayRunner(sources, progress, store), request_of(spec, labeled, columns, seed), seed=seed)
     return selection if uris is None else selection.with_uris(uris)
 
 
 class RayRunner:
-    """Runs every step as one task a shard or a bag; see `mmcsal.selection.pipeline.Runner`."""
+    """Runs every step as one task a shard, a bag or a region; see `mmcsal.selection.pipeline.Runner`."""
 
-    def __init__(self, sources: Sequence[Source], progress: Progress | None = None) -> None:
-        self._sources, self._progress = sources, progress
+    def __init__(self, sources: Sequence[Source], progress: Progress | None = None, store: Store | None = None) -> None:
+        self._sources, self._progress, self._store = sources, progress, store
+        self._rows: list[ray.ObjectRef] = []
         self._pieces_by_bag: list[list[ray.ObjectRef]] = []
         self._num_done = self._num_started = 0
+
+    def prepare(self, bad_rows: str) -> list[Survey]:
+        """See `Runner`."""
+        outputs: list[Any] = [_prepare.remote(source, bad_rows) for source in self._sources]
+        self._rows = [rows for rows, _ in outputs]
+        return self._results([survey for _, survey in outputs])
 
     def over_shards(self, step: Callable[..., Any], *common: Any) -> list[Any]:
         """See `Runner`."""
         common_ref = ray.put(common)
-        return self._results([_over_shard.remote(step, source, common_ref) for source in self._sources])
+        return self._results([_over_rows.remote(step, rows, common_ref) for rows in self._rows])
 
     def shuffle(self, step: Callable[..., list[Bag]], num_bags: int, *common: Any) -> None:
         """See `Runner`."""
         common_ref = ray.put(common)
-        routing = _over_shard if num_bags > 1 else _first_over_shard
-        outputs = [routing.options(num_returns=num_bags).remote(step, source, common_ref) for source in self._sources]
+        routing = _over_rows if num_bags > 1 else _first_over_rows
+        outputs = [routing.options(num_returns=num_bags).remote(step, rows, common_ref) for rows in self._rows]
         pieces_by_shard = [output if isinstance(output, list) else [output] for output in outputs]
         self._wait([pieces[0] for pieces in pieces_by_shard])  # an error comes up in `over_bags`
         self._pieces_by_bag = [list(pieces) for pieces in zip(*pieces_by_shard, strict=True)]
+        self._rows = []  # the shards are in the bags now
 
     def over_bags(self, step: Callable[..., Any], *common: Any) -> list[Any]:
+        """See `Runner`; what a killed selection has in its store is not done again."""
+        common_ref = ray.put(common)
+        bags = range(len(self._pieces_by_bag))
+        stored = self._store.scope(step, common) if self._store is not None and step in STORED_STEPS else None
+        found = {bag: stored.read(bag) for bag in bags if stored.has(bag)} if stored is not None else {}
+        refs = [
+            _over_bag.remote(step, common_ref, stored, bag, *self._pieces_by_bag[bag])
+            for bag in bags
+            if bag not in found
+        ]
+        fresh = iter(self._results(refs))
+        return [found[bag] if bag in found else next(fresh) for bag in bags]
+
+    def over_regions(
+        self,
+        bags_by_region: list[list[int]],
+        step: Callable[..., Links],
+        common: tuple,
+        last: Callable,
+        jobs: list[tuple],
+    ) -> list[Any]:
         """See `Runner`."""
         common_ref = ray.put(common)
-        return self._results([_over_bag.remote(step, common_ref, *pieces) for pieces in self._pieces_by_bag])
+        links = [
+            [_over_bag.remote(step, common_ref, None, bag, *self._pieces_by_bag[bag]) for bag in bags]
+            for bags in bags_by_region
+        ]
+        self._wait([ref for refs in links for ref in refs])
+        regions = zip(links, jobs, strict=True)
+        return self._results([_over_region.remote(last, ray.put(job), *refs) for refs, job in regions])
 
     def _results(self, refs: list[ray.ObjectRef]) -> list[Any]:
         self._wait(refs)
@@ -145,19 +201,32 @@ def _get(refs: list[ray.ObjectRef]) -> list[Any]:
         raise told_to_the_reader(error) or error from None
 
 
-@ray.remote(num_cpus=1)
-def _over_shard(step: Callable[..., Any], source: Source, common: tuple) -> Any:
-    return step(source.read(), *common)
+@ray.remote(num_cpus=1, num_returns=2)
+def _prepare(source: Source, bad_rows: str) -> tuple[Rows, Survey]:
+    return prepare(source.read(), bad_rows)
 
 
 @ray.remote(num_cpus=1)
-def _first_over_shard(step: Callable[..., Any], source: Source, common: tuple) -> Any:
-    return step(source.read(), *common)[0]
+def _over_rows(step: Callable[..., Any], rows: Rows, common: tuple) -> Any:
+    return step(rows, *common)
 
 
 @ray.remote(num_cpus=1)
-def _over_bag(step: Callable[..., Any], common: tuple, *pieces: Bag) -> Any:
-    return step(join(list(pieces)), *common)
+def _first_over_rows(step: Callable[..., Any], rows: Rows, common: tuple) -> Any:
+    return step(rows, *common)[0]
+
+
+@ray.remote(num_cpus=1)
+def _over_bag(step: Callable[..., Any], common: tuple, stored: StoredStep | None, bag: int, *pieces: Bag) -> Any:
+    result = step(join(list(pieces)), *common)
+    if stored is not None:
+        stored.write(bag, result)
+    return result
+
+
+@ray.remote(num_cpus=1)
+def _over_region(step: Callable[..., Any], job: tuple, *links: Links) -> Any:
+    return step(list(links), *job)
 
 
 def _sources(

@@ -3,13 +3,15 @@
 import csv
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mmcsal.contracts.selection import SELECTION
 from mmcsal.report import figures, pictures, words
+from mmcsal.report.budget import budget_of
 from mmcsal.report.facts import ContactClip, Pick, RunFacts
 from mmcsal.report.gather import gather, read_picks
 from mmcsal.report.spec import ReportSpec
@@ -81,8 +83,8 @@ def draw(facts: RunFacts, spec: ReportSpec) -> dict[str, bytes]:
         images["contact_sheet"] = pictures.contact_sheet_png(visible, spec.num_frames_per_clip)
     if facts.map_points is not None:
         images["map"] = figures.map_png(facts.map_points)
-    if curve := facts.summary.get("coverage_curve"):
-        images["budget"] = figures.budget_png(curve, facts.num_selected, facts.summary.get("coverage_random"))
+    if budget := budget_of(facts):
+        images["budget"] = figures.budget_png(budget)
     if losses := facts.series_named("loss"):
         images["losses"] = figures.losses_png(losses)
     gaps, retrievals = facts.series_named("gap"), facts.series_named("recall_at_1")
@@ -97,8 +99,8 @@ def selection_csv(picks: Sequence[Pick]) -> bytes:
     """The selection for people without Parquet; the values are those of the table, so that ids can be joined."""
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Pick))
-    writer.writerows(astuple(pick) for pick in picks)
+    writer.writerow(SELECTION.names)
+    writer.writerows([getattr(pick, name) for name in SELECTION.names] for pick in picks)
     # The mark at the beginning tells spreadsheets that this is UTF-8.
     return stream.getvalue().encode("utf-8-sig")
 
@@ -124,7 +126,7 @@ def render(facts: RunFacts, spec: ReportSpec, images: dict[str, bytes]) -> str:
 def _context(facts: RunFacts, spec: ReportSpec, images: dict[str, bytes]) -> dict[str, Any]:
     losses, gaps = facts.series_named("loss"), facts.series_named("gap")
     retrievals = facts.series_named("recall_at_1")
-    curve = facts.summary.get("coverage_curve") or [[0, 0]]
+    budget = budget_of(facts)
     context = {
         "spec": spec,
         "facts": facts,
@@ -135,7 +137,8 @@ def _context(facts: RunFacts, spec: ReportSpec, images: dict[str, bytes]) -> dic
         "contact_legend": _contact_legend(facts),
         "images": {name: _data_uri(png, "png") for name, png in images.items() if name != "contact_sheet"},
         "map_is_sample": facts.map_points is not None and facts.map_points.num_points < (facts.num_pool or 0),
-        "budget_ends": [words.number(float(curve[0][1])), words.number(float(curve[-1][1]))],
+        "budget": budget,
+        "budget_sentences": words.budget_sentences(facts),
         "gap_sentences": [words.change_sentence(s) for s in gaps],
         "retrieval_sentences": [words.change_sentence(s) for s in retrievals],
         "loss_sentence": words.change_sentence(losses[0]) if losses else "",

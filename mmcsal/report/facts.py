@@ -23,6 +23,8 @@ class Pick:
     nearest_selected: str | None
     reason: str
     round: int
+    runner_up: str | None = None  # the best sample in its place
+    cost: float | None = None
 
     @property
     def number(self) -> int:

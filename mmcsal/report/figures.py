@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from mmcsal.report.budget import Budget, coverage_at
 from mmcsal.report.facts import BEFORE_TRAINING, MapPoints, RejectCount, Series
 from mmcsal.report.style import (
     BLUE,
@@ -163,29 +164,80 @@ def rejects_png(rejects: Sequence[RejectCount]) -> bytes:
         return to_png(figure)
 
 
-def budget_png(curve: Sequence[Sequence[float]], num_selected: int, coverage_random: float | None) -> bytes:
-    """Coverage against the number of labels: where the curve flattens, more labels add little."""
-    labels, coverage = np.array(curve, dtype=float).T
+def budget_png(budget: Budget) -> bytes:
+    """Coverage by the number of labels, of this selection and of random picks: where it flattens, labels add little."""
     with styled():
-        figure = new_figure(WIDTH_IN, 3.4)
+        figure = new_figure(WIDTH_IN, 3.6)
         axes = figure.subplots()
+        axes.set_xlim(0, budget.axis_end * 1.03)
+        labels, coverage = np.array(budget.curve).T
         axes.fill_between(labels, coverage, color=BLUE, alpha=0.08, linewidth=0)
         axes.plot(labels, coverage, color=BLUE, zorder=3)
-        axes.axvline(num_selected, color=GRID, linewidth=1.5, zorder=1)
-        here = float(np.interp(num_selected, labels, coverage))
-        axes.plot([num_selected], [here], "o", color=BLUE, markersize=7, zorder=4)
-        _beside(axes, num_selected, here, f"this selection: {number(here)}", BLUE)
-        if coverage_random is not None:
-            axes.plot([num_selected], [coverage_random], "D", color=MUTED, markersize=6, zorder=4)
-            _beside(axes, num_selected, coverage_random, f"as many random picks: {number(coverage_random)}", MUTED)
+        if budget.random_curve:
+            axes.plot(*np.array(budget.random_curve).T, color=MUTED, linestyle=(0, (4, 2.5)), zorder=2.5)
+        _mark_selection(axes, budget)
+        _mark_knee(axes, budget)
+        _mark_random_labels(axes, budget)
         horizontal_grid(axes)
-        axes.set_ylim(bottom=0)
-        axes.set_xlim(left=0, right=max(labels.max(), num_selected) * 1.02)
+        highest = max(budget.coverage, budget.coverage_random or 0, _random_top(budget))
+        axes.set_ylim(0, highest * 1.14 if highest > 0 else 1)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set(xlabel="labels", ylabel="coverage of the pool")
         return to_png(figure)
 
 
-def _beside(axes: Axes, x: float, y: float, text: str, color: str) -> None:
-    """Left of a point and under the curve, where there is room when the selection lies at the curve's end."""
-    _write_beside(axes, (x, y), (-10, -14), text, ha="right", color=color, zorder=5)
+def _random_top(budget: Budget) -> float:
+    return coverage_at(budget.random_curve, budget.axis_end) if budget.random_curve else 0
+
+
+def _mark_selection(axes: Axes, budget: Budget) -> None:
+    """This selection, and as many random picks, on one line upwards; the better one named above, the other below."""
+    x, ours, random = budget.num_selected, budget.coverage, budget.coverage_random
+    axes.axvline(x, color=GRID, linewidth=1.5, zorder=1)
+    points = [(ours, "o", BLUE, "this selection")]
+    if random is not None:
+        points.append((random, "D", MUTED, "as many random picks"))
+    for place, (y, marker, color, name) in enumerate(sorted(points, key=lambda point: -point[0])):
+        axes.plot([x], [y], marker, color=color, markersize=6.5, zorder=4)
+        _name_point(axes, (x, y), f"{name}: {number(y)}", color, above=place == 0)
+
+
+def _name_point(axes: Axes, point: tuple[float, float], text: str, color: str, *, above: bool) -> None:
+    """A curve that only rises leaves room on the left above a point, and on the right below it."""
+    right = axes.get_xlim()[1]
+    if above:
+        _write_beside(axes, point, (-6, 8), text, ha="right", color=color, zorder=5)
+    elif point[0] < 0.75 * right:
+        _write_beside(axes, point, (10, -14), text, ha="left", color=color, zorder=5)
+    else:
+        _write_beside(axes, (right, point[1]), (0, -26), text, ha="right", color=color, zorder=5)
+
+
+def _mark_knee(axes: Axes, budget: Budget) -> None:
+    if budget.knee is None:
+        return
+    x, y = budget.knee, coverage_at(budget.curve, budget.knee)
+    axes.vlines(x, 0, y, color=VERMILION, linewidth=1.2, linestyle=":", zorder=2)
+    axes.plot([x], [y], "s", color=VERMILION, markeredgecolor=PAPER, markersize=8, zorder=4)
+    _write_at_foot(axes, x, (6, 6), f"knee: {x:,} labels", ha="left")
+
+
+def _mark_random_labels(axes: Axes, budget: Budget) -> None:
+    """From the selection to the random curve at the same height, or out of the picture where that lies outside."""
+    if budget.random_labels is None:
+        return
+    x, y, right = budget.random_labels, budget.coverage, axes.get_xlim()[1]
+    axes.hlines(y, budget.num_selected, min(x, right), color=INK, linewidth=1.2, linestyle=":", zorder=2)
+    text = f"random needs {x:,} labels for the same coverage"
+    if x > budget.axis_end:
+        axes.plot([right], [y], ">", color=INK, markersize=6, clip_on=False, zorder=4)
+        _write_beside(axes, (right, y), (-6, 7), text, ha="right", color=INK, zorder=5)
+        return
+    axes.vlines(x, 0, y, color=INK, linewidth=1.2, linestyle=":", zorder=2)
+    axes.plot([x], [y], "D", color=MUTED, markerfacecolor=PAPER, markersize=6, zorder=4)
+    _write_at_foot(axes, x, (-6, 20), text, ha="right")  # above the line of the knee's words
+
+
+def _write_at_foot(axes: Axes, x: float, offset: tuple[float, float], text: str, **style: Any) -> None:
+    """Text beside a line that comes down to the axis: under both curves, where there is room."""
+    _write_beside(axes, (x, 0), offset, text, color=INK, zorder=5, **style)

@@ -77,7 +77,8 @@ def gather(run_dir: RunDir, spec: ReportSpec) -> RunFacts:
 
 def read_picks(run_dir: RunDir) -> tuple[Pick, ...]:
     """The whole selection by rank; as long as the budget, not as the pool."""
-    table = run_dir.dataset("selection").to_table(columns=SELECTION.names)
+    # By the schema: columns that are younger than the run are null.
+    table = run_dir.dataset("selection", SELECTION).to_table(columns=SELECTION.names)
     table = table.sort_by([("rank", "ascending"), ("sample_id", "ascending")])
     return tuple(Pick(**row) for row in table.to_pylist())
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from mmcsal.report.budget import budget_of
 from mmcsal.report.facts import RunFacts, Series
 
 REASON_MEANINGS = {
@@ -16,19 +17,30 @@ REASON_MEANINGS = {
     "decode_error": "the streams are damaged or cut off",
     "timeout": "decoding took longer than media.timeout_s",
     "crash": "the decoder process died on it",
+    "missing_modality": "an embedding of one modality without the other",
+    "zero_vector": "an embedding without a direction",
+    "not_finite": "an embedding with values that are no numbers",
 }
 SUMMARY_MEANINGS = {
+    "strategy": "the rule that chose the picks",
     "num_pool": "samples that could be picked",
     "num_labeled": "samples of the pool that have labels already",
+    "num_rejected": "samples left out because their vectors were bad",
     "budget": "the labels that were asked for",
+    "total_cost": "what the picks cost together",
     "coverage": "how well the picks stand for the pool; 1 is all of it",
     "coverage_random": "the same for as many random picks",
+    "gain_over_random": "of what as many random picks leave uncovered, the share that the picks cover",
     "random_equivalent_budget": "random picks that reach the same coverage",
+    "knee": "labels after which each further one brings less than the average",
     "mean_alignment": "how well the picks' modalities agree, 0 to 1",
     "alignment": "the term of the objective: alignment up to align_threshold, as a share of it",
     "redundancy": "how close a pick lies to those before it, 0 to 1; less is more diverse",
     "objective": "coverage, plus lambda_align times alignment, less lambda_div times redundancy",
     "mean_gain": "what a pick added to the objective, on average",
+    "num_swaps": "times that a pick was exchanged for a better one",
+    "swap_gain": "the share of the objective that these swaps added",
+    "num_duplicates": "picks much like an earlier one, taken only because nothing else was left",
     "separation": "how well matching pairs can be told from shuffled ones: 0.5 not at all, 1 always",
     "lambda_align": "weight of alignment, less than configured where separation is low",
     "effective_lambda_align": "weight of alignment, less than configured where separation is low",
@@ -63,17 +75,16 @@ def verdict(facts: RunFacts) -> Verdict:
     action = f"Label {_these(facts.num_selected, noun(facts))} {order}"
     pronoun = "it covers" if facts.num_selected == 1 else "they cover"
     support = _support(facts)
-    random_budget = facts.summary.get("random_equivalent_budget")
-    is_bound = bool(facts.summary.get("random_equivalent_is_bound"))
-    if random_budget is None or (is_bound and random_budget <= facts.num_selected):
+    random_budget, is_bound = _random_budget(facts)
+    if random_budget is None:
         if "random_equivalent_budget" in facts.summary:
             return Verdict(f"{action}: {pronoun} the pool better than any random batch that could be tried.", support)
         return Verdict(f"{action}.", support)
     if random_budget > facts.num_selected:
         as_well = f"{'at least ' if is_bound else ''}{random_budget:,} random picks would"
-        return Verdict(f"{action}: {pronoun} the pool as well as {as_well}.", support, int(random_budget), is_bound)
+        return Verdict(f"{action}: {pronoun} the pool as well as {as_well}.", support, random_budget, is_bound)
     sentence = f"{action}. By coverage alone, {_random_picks(random_budget)} would do as well."
-    return Verdict(sentence, support, int(random_budget))
+    return Verdict(sentence, support, random_budget)
 
 
 def noun(facts: RunFacts) -> str:
@@ -81,6 +92,43 @@ def noun(facts: RunFacts) -> str:
     if {"image", "text"} <= set(facts.modalities):
         return "images with text"
     return "clips" if not facts.modalities or {"video", "audio"} & set(facts.modalities) else "samples"
+
+
+def budget_sentences(facts: RunFacts) -> list[str]:
+    """What fewer labels would keep, and what random picks would need; as far as the run measured it."""
+    if not facts.num_selected:
+        return []
+    return [sentence for sentence in (_knee_sentence(facts), _random_sentence(facts)) if sentence]
+
+
+def _knee_sentence(facts: RunFacts) -> str:
+    budget = budget_of(facts)
+    if not budget or budget.knee is None or budget.knee_share is None:
+        return ""
+    keep = f"Stopping after {_labels(budget.knee)} would keep {percent(budget.knee_share)} of the gain in coverage"
+    return f"{keep}: each label after {'it' if budget.knee == 1 else 'them'} brings less than the average."
+
+
+def _random_sentence(facts: RunFacts) -> str:
+    random_budget, is_bound = _random_budget(facts)
+    if random_budget is None:
+        tried = "random_equivalent_budget" in facts.summary
+        return "No random batch that could be tried reaches the same coverage." if tried else ""
+    need = f"Random picks would need {'at least ' if is_bound else ''}{_labels(random_budget)} for the same coverage"
+    ratio = round(random_budget / facts.num_selected, 1)
+    return f"{need}, {number(ratio)} times as many." if ratio > 1 and not is_bound else f"{need}."
+
+
+def _random_budget(facts: RunFacts) -> tuple[int | None, bool]:
+    """Random picks that cover the pool as well, and whether more may be needed; None where it is not known."""
+    labels, is_bound = facts.summary.get("random_equivalent_budget"), facts.summary.get("random_equivalent_is_bound")
+    if labels is None or (is_bound and labels <= facts.num_selected):  # such a bound says nothing of the selection
+        return None, False
+    return int(labels), bool(is_bound)
+
+
+def _labels(count: int) -> str:
+    return "1 label" if count == 1 else f"{count:,} labels"
 
 
 def _these(count: int, plural: str) -> str:

@@ -2,6 +2,6 @@
 
 from mmcsal.selection.api import select_pairs
 from mmcsal.selection.result import Selection
-from mmcsal.selection.spec import SelectSpec
+from mmcsal.selection.spec import MmcsalSpec, Quota, SelectSpec, TotalCost
 
-__all__ = ["SelectSpec", "Selection", "select_pairs"]
+__all__ = ["MmcsalSpec", "Quota", "SelectSpec", "Selection", "TotalCost", "select_pairs"]

@@ -1,33 +1,58 @@
-"""Alignment score by anchor agreement: do both modalities of a sample place it near the same samples?
+"""Alignment scores: do both modalities of a sample say the same? And what a score means.
 
-Each modality describes a row by its similarities to the same anchors (the rows of lowest hash). The score is the
-cosine of the two descriptions; it needs no shared space, and widths may differ. It is calibrated against shuffled
-anchor pairs: r = 0 for a pair no better than the median shuffled one, 1 for a pair above 95% of them.
+- `anchors` (default): each modality describes a row by its similarities to the same anchors (the rows of lowest hash);
+  the score is the cosine of the two descriptions. It needs no shared space, and widths may differ.
+- `prototypes`: the same against prototypes of the space that both modalities share, fitted on the anchors.
+- `cosine`: the cosine of the pair itself; needs a shared space.
+
+A score is calibrated against shuffled anchor pairs: r = 0 for a pair no better than the median shuffled one, 1 for a
+pair above 95% of them. Or against the pool's own pairs (`percentile`), which punishes rare classes.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numba import njit
 
-from mmcsal.selection.quantize import similarities
+from mmcsal.contracts.errors import InputError
+from mmcsal.selection.cells import spherical_kmeans
+from mmcsal.selection.quantize import JOINT_UNIT, similarities
 
-ANCHOR_SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)  # of the anchors that count as near; the anchors choose among them
+Score = Literal["anchors", "prototypes", "cosine"]
+Calibration = Literal["shuffled", "percentile"]
+
+ANCHOR_SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)  # of the references that count as near; the anchors choose among them
 FALLBACK_SHARE = 0.1
 MIN_ANCHORS = 8  # fewer say nothing about a row
 MIN_NEAR = 3
+NUM_PAIRED = 512  # anchors whose pairs are shuffled: a quarter of a million shuffled pairs
+NUM_PROTOTYPES = 48
 NUM_SCORES = 65536
 NEUTRAL = -1  # score of a row without a profile
 NEUTRAL_R = 0.5  # its r: neither punished (it lies above any sensible threshold) nor called aligned
 EXCLUDED = np.float32(-(2**24))  # below every similarity
+STEP_BITS = 9  # similarities inside the near ones count in steps of 512, a 16 thousandth of the largest
+OFFSET = np.int32(2**24)  # makes every similarity positive
 CHUNK_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Anchors:
-    """The anchors and the calibration that follows from them."""
+class Fit:
+    """How a number of near references tells own pairs from shuffled ones."""
 
-    hash_M: np.ndarray  # uint64
+    num_near: int
+    separation: float
+    shuffled_counts: np.ndarray  # int64 [65536]: shuffled pairs by score
+    own_counts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """The rows that a pair is compared with, and the calibration that follows from them."""
+
+    score: Score
+    hash_M: np.ndarray  # uint64; empty where the references are no rows of the pool
     a_MD: np.ndarray  # quantised, int16
     v_MD: np.ndarray
     num_near: int  # k; 0 = too few anchors, every score is neutral
@@ -35,41 +60,65 @@ class Anchors:
     separation: float  # AUC of own anchor pairs against shuffled ones: .5 = no difference
 
 
-def fit_anchors(hash_M: np.ndarray, a_MD: np.ndarray, v_MD: np.ndarray) -> Anchors:
-    """Chooses how many anchors count as near: what best separates the anchors' own pairs from shuffled ones."""
-    num_anchors = len(hash_M)
-    if num_anchors < MIN_ANCHORS:
-        return Anchors(hash_M, a_MD, v_MD, 0, np.full(NUM_SCORES, NEUTRAL_R), 0.5)
-    sims_a_MM, sims_v_MM = (_similarities(x, x, hash_M, hash_M) for x in (a_MD, v_MD))
-    fits = {k: _separation(sims_a_MM, sims_v_MM, k) for k in map(_near_count(num_anchors), ANCHOR_SHARES)}
-    num_near = max(fits, key=lambda k: (fits[k][0], -k))
-    if fits[num_near][0] <= 0.5:
-        num_near = _near_count(num_anchors)(FALLBACK_SHARE)
-    separation, shuffled_counts = fits[num_near]
-    return Anchors(hash_M, a_MD, v_MD, num_near, calibrate(shuffled_counts), separation)
+def fit_anchors(
+    hash_M: np.ndarray,
+    joint_MD: np.ndarray,
+    width_a: int,
+    *,
+    score: Score = "anchors",
+    calibration: Calibration = "shuffled",
+) -> Anchors:
+    """Chooses how many references count as near: what best separates the anchors' own pairs from shuffled ones.
+
+    Args:
+        joint_MD: quantised joint embeddings of the rows of lowest hash; the first `width_a` columns are one modality.
+
+    Raises: InputError: the score needs a shared space, and the widths differ.
+    """
+    a_MD, v_MD = joint_MD[:, :width_a], joint_MD[:, width_a:]
+    if score != "anchors" and a_MD.shape[1] != v_MD.shape[1]:
+        raise InputError(
+            f"select.align_score: {score!r} needs both modalities in one space, but their widths are "
+            f"{a_MD.shape[1]} and {v_MD.shape[1]}; use align_score=anchors"
+        )
+    if len(hash_M) < MIN_ANCHORS:
+        return Anchors(score, hash_M, a_MD, v_MD, 0, np.full(NUM_SCORES, NEUTRAL_R), 0.5)
+    references = _references(score, hash_M, a_MD, v_MD)
+    fits = _fits(score, hash_M[:NUM_PAIRED], a_MD[:NUM_PAIRED], v_MD[:NUM_PAIRED], references)
+    best = max(fits, key=lambda fit: (fit.separation, -fit.num_near))
+    if best.separation <= 0.5:  # all of them are noise
+        fallback = _near_count(len(references[1]), FALLBACK_SHARE)
+        best = next((fit for fit in fits if fit.num_near == fallback), best)
+    r_of_score = calibrate(best.shuffled_counts) if calibration == "shuffled" else percentile(best.own_counts)
+    return Anchors(score, *references, best.num_near, r_of_score, best.separation)
 
 
 def calibrate(shuffled_counts: np.ndarray) -> np.ndarray:
     """r of each score, float64 [65536]: the share u of shuffled pairs below it, as clip((u - .5) / .45, 0, 1)."""
-    total = int(shuffled_counts.sum())
-    if total == 0:
-        return np.full(NUM_SCORES, NEUTRAL_R)
-    below = np.cumsum(shuffled_counts) - shuffled_counts
-    return np.clip((below / total - 0.5) / 0.45, 0.0, 1.0)
+    return np.clip((_share_below(shuffled_counts) - 0.5) / 0.45, 0.0, 1.0) if shuffled_counts.any() else _neutral()
 
 
-def align_scores(hash_N: np.ndarray, a_ND: np.ndarray, v_ND: np.ndarray, anchors: Anchors) -> np.ndarray:
+def percentile(own_counts: np.ndarray) -> np.ndarray:
+    """r of each score as its percentile among the pool's own pairs, float64 [65536]."""
+    return _share_below(own_counts) if own_counts.any() else _neutral()
+
+
+def align_scores(hash_N: np.ndarray, joint_ND: np.ndarray, width_a: int, anchors: Anchors) -> np.ndarray:
     """Scores of quantised rows, int32 [N] in [0, 65535], or NEUTRAL."""
     scores_N = np.full(len(hash_N), NEUTRAL, np.int32)
     if anchors.num_near == 0:
         return scores_N
-    a_anchor_MD, v_anchor_MD = anchors.a_MD.astype(np.float32), anchors.v_MD.astype(np.float32)
+    a_ND, v_ND = joint_ND[:, :width_a], joint_ND[:, width_a:]
+    if anchors.score == "cosine":
+        return _cosine_scores(np.einsum("nd,nd->n", a_ND.astype(np.float32), v_ND.astype(np.float32)))
+    a_anchor_DM, v_anchor_DM = (np.ascontiguousarray(x.T, np.float32) for x in (anchors.a_MD, anchors.v_MD))
     for start in range(0, len(hash_N), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
-        sims_a_NM = _similarities(a_ND[rows], a_anchor_MD, hash_N[rows], anchors.hash_M)
-        sims_v_NM = _similarities(v_ND[rows], v_anchor_MD, hash_N[rows], anchors.hash_M)
-        near_a_N, near_v_N = _near_limit(sims_a_NM, anchors.num_near), _near_limit(sims_v_NM, anchors.num_near)
-        _agreement(sims_a_NM, sims_v_NM, near_a_N, near_v_N, scores_N[rows])
+        sims_a_NM = a_ND[rows].astype(np.float32) @ a_anchor_DM
+        sims_v_NM = v_ND[rows].astype(np.float32) @ v_anchor_DM
+        for sims_NM in (sims_a_NM, sims_v_NM):
+            _exclude_own(sims_NM, hash_N[rows], anchors.hash_M)
+        _agreement(sims_a_NM, sims_v_NM, anchors.num_near, scores_N[rows])
     return scores_N
 
 
@@ -83,57 +132,125 @@ def confidence(separation: float) -> float:
     return min(max((separation - 0.6) / 0.3, 0.0), 1.0)
 
 
-def _near_count(num_anchors: int):
-    return lambda share: min(max(round(share * num_anchors), MIN_NEAR), num_anchors - 1)
+def _references(score: Score, hash_M: np.ndarray, a_MD: np.ndarray, v_MD: np.ndarray):
+    """Hashes, and what either modality is compared with."""
+    if score != "prototypes":
+        return hash_M, a_MD, v_MD
+    # Both modalities of the anchors, interleaved: the starts are the first that differ.
+    both_ND = np.stack([a_MD, v_MD], axis=1).reshape(-1, a_MD.shape[1])
+    prototype_KD = spherical_kmeans(both_ND, min(NUM_PROTOTYPES, len(hash_M)), unit=JOINT_UNIT)
+    prototype_KD = both_ND[:1] if prototype_KD is None else prototype_KD
+    return np.zeros(0, np.uint64), prototype_KD, prototype_KD
 
 
-def _similarities(x_ND, anchor_MD, hash_N, anchor_hash_M) -> np.ndarray:
-    sims_NM = similarities(x_ND, anchor_MD)
+def _near_count(num_references: int, share: float) -> int:
+    return max(min(max(round(share * num_references), MIN_NEAR), num_references - 1), 1)
+
+
+def _exclude_own(sims_NM: np.ndarray, hash_N: np.ndarray, anchor_hash_M: np.ndarray) -> None:
+    """A row must not describe itself."""
+    if len(anchor_hash_M) == 0:
+        return
     order_M = np.argsort(anchor_hash_M)
     place_N = order_M[np.minimum(np.searchsorted(anchor_hash_M[order_M], hash_N), len(order_M) - 1)]
     own_N = np.flatnonzero(anchor_hash_M[place_N] == hash_N)
-    sims_NM[own_N, place_N[own_N]] = EXCLUDED  # a row must not describe itself
-    return sims_NM
+    sims_NM[own_N, place_N[own_N]] = EXCLUDED
 
 
-def _near_limit(sims_NM: np.ndarray, num_near: int) -> np.ndarray:
-    place = sims_NM.shape[1] - num_near
-    return np.ascontiguousarray(np.partition(sims_NM, place, axis=1)[:, place])
+def _cosine_scores(product_N: np.ndarray) -> np.ndarray:
+    """Exact integer products of the two halves, in units of JOINT_UNIT^2, to [0, 65535]."""
+    share_N = (product_N.astype(np.float64) / JOINT_UNIT**2 + 1) / 2
+    return np.rint((NUM_SCORES - 1) * np.clip(share_N, 0, 1)).astype(np.int32)
 
 
-def _profiles(sims_MM: np.ndarray, num_near: int) -> np.ndarray:
-    """How far each anchor lies inside the near ones, in steps of 1024; float64 that holds integers."""
-    limit_M = _near_limit(sims_MM, num_near).astype(np.int32)
-    return (np.maximum(sims_MM.astype(np.int32) - limit_M[:, None], 0) >> 10).astype(np.float64)
+def _fits(score: Score, hash_P: np.ndarray, a_PD: np.ndarray, v_PD: np.ndarray, references) -> list[Fit]:
+    """How well own pairs are told from shuffled ones, by how many references count as near."""
+    if score == "cosine":
+        score_PP = _cosine_scores(similarities(a_PD, v_PD).reshape(-1)).reshape(len(a_PD), -1)
+        return [_fit(1, score_PP, np.ones(score_PP.shape, bool))]
+    reference_hash, *reference_vectors = references
+    sims, ranked = [], []
+    for x_PD, reference_MD in zip((a_PD, v_PD), reference_vectors, strict=True):
+        sims_PM = similarities(x_PD, reference_MD)
+        _exclude_own(sims_PM, hash_P, reference_hash)
+        sims.append(sims_PM.astype(np.int32))
+        ranked.append(np.sort(sims[-1], axis=1))
+    num_references = len(reference_vectors[0])
+    return [
+        _fit(k, *_cosines(*(_profiles(s, r[:, num_references - k]) for s, r in zip(sims, ranked, strict=True))))
+        for k in sorted({_near_count(num_references, share) for share in ANCHOR_SHARES})
+    ]
 
 
-def _separation(sims_a_MM: np.ndarray, sims_v_MM: np.ndarray, num_near: int) -> tuple[float, np.ndarray]:
-    """AUC of own pairs against all shuffled pairs, and how many shuffled pairs have each score, int64 [65536]."""
-    profile_a_MM, profile_v_MM = _profiles(sims_a_MM, num_near), _profiles(sims_v_MM, num_near)
-    norm_a_M, norm_v_M = (np.sqrt((p * p).sum(axis=1)) for p in (profile_a_MM, profile_v_MM))
-    norm_MM = norm_a_M[:, None] * norm_v_M[None, :]
-    known_MM = norm_MM > 0
-    # Sums of products stay below 2^53: the float64 GEMM is exact, in whatever order it adds.
-    cosine_MM = (profile_a_MM @ profile_v_MM.T) / np.where(known_MM, norm_MM, 1.0)
-    score_MM = np.rint(65535.0 * cosine_MM).astype(np.int64)
-    own_MM = np.eye(len(score_MM), dtype=bool)
-    own = np.bincount(score_MM[own_MM & known_MM], minlength=NUM_SCORES)
-    shuffled = np.bincount(score_MM[~own_MM & known_MM], minlength=NUM_SCORES)
+def _fit(num_near: int, score_PP: np.ndarray, known_PP: np.ndarray) -> Fit:
+    """The AUC of own pairs (the diagonal) against all shuffled pairs."""
+    own_PP = np.eye(len(score_PP), dtype=bool)
+    own = np.bincount(score_PP[own_PP & known_PP], minlength=NUM_SCORES)
+    shuffled = np.bincount(score_PP[~own_PP & known_PP], minlength=NUM_SCORES)
     num_compared = int(own.sum()) * int(shuffled.sum())
-    if num_compared == 0:
-        return 0.5, shuffled
     twice_below = 2 * (np.cumsum(shuffled) - shuffled) + shuffled
-    return int((own * twice_below).sum()) / (2 * num_compared), shuffled
+    separation = int((own * twice_below).sum()) / (2 * num_compared) if num_compared else 0.5
+    return Fit(num_near, separation, shuffled, own)
 
 
-@njit(cache=True)
-def _agreement(sims_a_NM, sims_v_NM, near_a_N, near_v_N, scores_N):
+def _profiles(sims_PM: np.ndarray, limit_P: np.ndarray) -> np.ndarray:
+    """How far each reference lies inside the near ones, in steps of 512; float64 that holds integers."""
+    return (np.maximum(sims_PM - limit_P[:, None], 0) >> STEP_BITS).astype(np.float64)
+
+
+def _cosines(profile_a_PM: np.ndarray, profile_v_PM: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the first modality of each sample with the second of each other one, and which of them are known."""
+    norm_a_P, norm_v_P = (np.sqrt((p * p).sum(axis=1)) for p in (profile_a_PM, profile_v_PM))
+    norm_PP = norm_a_P[:, None] * norm_v_P[None, :]
+    known_PP = norm_PP > 0
+    # Sums of products stay below 2^53: the float64 GEMM is exact, in whatever order it adds.
+    cosine_PP = (profile_a_PM @ profile_v_PM.T) / np.where(known_PP, norm_PP, 1.0)
+    return np.rint((NUM_SCORES - 1) * cosine_PP).astype(np.int64), known_PP
+
+
+def _share_below(counts: np.ndarray) -> np.ndarray:
+    return (np.cumsum(counts) - counts) / int(counts.sum())
+
+
+def _neutral() -> np.ndarray:
+    return np.full(NUM_SCORES, NEUTRAL_R)
+
+
+@njit(cache=True, nogil=True)
+def _kth_largest(row_M, num_near, counts_C, left_M):
+    """The k-th largest of integers in (-2^24, 2^24): a radix selection, one digit of 9, 8 and 8 bits at a time."""
+    num_left, rank = row_M.shape[0], num_near
+    for m in range(num_left):
+        left_M[m] = np.int32(row_M[m]) + OFFSET
+    for shift in (16, 8, 0):
+        counts_C[:] = 0
+        for m in range(num_left):
+            counts_C[(left_M[m] >> shift) & 511] += 1
+        digit = counts_C.shape[0] - 1
+        while counts_C[digit] < rank:
+            rank -= counts_C[digit]
+            digit -= 1
+        num_kept = 0
+        for m in range(num_left):
+            if (left_M[m] >> shift) & 511 == digit:
+                left_M[num_kept] = left_M[m]
+                num_kept += 1
+        num_left = num_kept
+    return left_M[0] - OFFSET
+
+
+@njit(cache=True, nogil=True)
+def _agreement(sims_a_NM, sims_v_NM, num_near, scores_N):
+    num_references = sims_a_NM.shape[1]
+    counts_C = np.zeros(512, np.int64)
+    left_M = np.zeros(num_references, np.int32)
     for n in range(sims_a_NM.shape[0]):
-        limit_a, limit_v = np.int32(near_a_N[n]), np.int32(near_v_N[n])
+        limit_a = _kth_largest(sims_a_NM[n], num_near, counts_C, left_M)
+        limit_v = _kth_largest(sims_v_NM[n], num_near, counts_C, left_M)
         product, square_a, square_v = np.int64(0), np.int64(0), np.int64(0)
-        for m in range(sims_a_NM.shape[1]):
-            in_a = max(np.int32(sims_a_NM[n, m]) - limit_a, 0) >> 10
-            in_v = max(np.int32(sims_v_NM[n, m]) - limit_v, 0) >> 10
+        for m in range(num_references):
+            in_a = np.int64(max(np.int32(sims_a_NM[n, m]) - limit_a, 0) >> STEP_BITS)
+            in_v = np.int64(max(np.int32(sims_v_NM[n, m]) - limit_v, 0) >> STEP_BITS)
             product += in_a * in_v
             square_a += in_a * in_a
             square_v += in_v * in_v

@@ -1,67 +1,78 @@
 """`select_pairs`: the selection of arrays in this process, without Ray."""
 
 import operator
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.contracts.ids import hash_ids
-from mmcsal.selection.pipeline import LocalRunner, Runner, select
+from mmcsal.selection.pipeline import LocalRunner, select
+from mmcsal.selection.request import COST, WEIGHT, Request
 from mmcsal.selection.result import Selection
 from mmcsal.selection.shard import Shard
-from mmcsal.selection.spec import SelectSpec
+from mmcsal.selection.spec import SelectSpec, TotalCost
 
-SHARD_ROWS = 65536
+MIN_SHARD_ROWS, MAX_SHARD_ROWS = 16384, 65536
+MAX_THREADS = 16
 
 
 def select_pairs(
     a_ND: np.ndarray,
     v_ND: np.ndarray,
-    budget: int | float,
+    budget: int | float | TotalCost,
     *,
     sample_ids: Iterable[str] | None = None,
     labeled: Iterable[str] | None = None,
     costs: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    columns: Mapping[str, Sequence[str]] | None = None,
     config: SelectSpec | None = None,
     seed: int = 0,
 ) -> Selection:
     """Selects the pairs that are worth labeling first.
 
     Facility location on the joint embedding with an alignment regularizer, after MMCSAL (Shen et al. 2024,
-    arXiv 2412.09126), by lazy greedy in integers: the same pairs for every order of the rows, on every machine.
+    arXiv 2412.09126), by greedy and swap search in integers: the same pairs for every order of the rows, on every
+    machine.
 
     Args:
         a_ND, v_ND: embeddings of the two modalities, [N, Da] and [N, Dv]; the widths may differ. Rows are normalised.
-        budget: how many to select: a count, or a fraction in (0, 1) of the samples that may still be selected.
+        budget: how many to select: a count, or a fraction in (0, 1) of the samples that may still be selected; with
+            `costs`, what they may cost in all (a number, or TotalCost).
         sample_ids: unique ids, in the order of the rows; "0", "1", ... by default.
         labeled: ids in the pool that have labels already: they cover what lies around them and are never selected.
-        costs: not supported yet; anything but None is refused.
+        costs: what each sample costs to label, [N], above 0.
+        weights: how much each sample of the pool counts, [N], 0 or more; only their ratios matter.
+        columns: values by row, for the quotas of `config`.
         config: everything else; its budget is replaced by `budget`.
         seed: of the samples, starts and the random comparison.
 
     Raises:
-        InputError: the budget, the lengths, the labeled ids or the costs do not fit the pool.
+        InputError: the budget, the lengths, the ids, the costs, the weights or the quotas do not fit the pool.
         TableError: repeated ids, zero vectors, values that are not finite; names the first ids.
     """
-    if costs is not None:
-        raise InputError("costs: budgets in costs are not supported yet; pass costs=None and a count or a fraction")
+    if costs is not None and not isinstance(budget, TotalCost):
+        budget = _total_cost(budget)
     spec = with_budget(config or SelectSpec(), budget)
     a_ND, v_ND = _vectors(a_ND, "a_ND"), _vectors(v_ND, "v_ND")
     if len(a_ND) != len(v_ND):
         raise InputError(f"v_ND: {len(v_ND)} rows, but a_ND has {len(a_ND)}; row i of both must be the same sample")
     ids = _ids(sample_ids, len(a_ND))
-    runner = LocalRunner([_shard(ids, a_ND, v_ND, start, seed) for start in range(0, max(len(ids), 1), SHARD_ROWS)])
-    return select_with(runner, spec, labeled=labeled, seed=seed)
+    given = {COST: costs, WEIGHT: weights, **(columns or {})}
+    table = _columns(ids, {name: values for name, values in given.items() if values is not None})
+    num_threads = min(os.cpu_count() or 1, MAX_THREADS)
+    shard_rows = int(np.clip(-(-len(ids) // num_threads), MIN_SHARD_ROWS, MAX_SHARD_ROWS))
+    shards = [_shard(ids, a_ND, v_ND, start, shard_rows, seed) for start in range(0, max(len(ids), 1), shard_rows)]
+    return select(LocalRunner(shards, num_threads), request_of(spec, labeled, table, seed), seed=seed)
 
 
-def select_with(runner: Runner, spec: SelectSpec, *, labeled: Iterable[str] | None, seed: int) -> Selection:
-    """Selects from the shards of a runner; `labeled` as in `select_pairs`."""
-    labeled_ids = sorted(set(labeled or ()))
-    labeled_hash_L = hash_ids(labeled_ids, salt=salt_of(seed))
-    return select(runner, spec, labeled_ids=labeled_ids, labeled_hash_L=labeled_hash_L, seed=seed)
+def request_of(spec: SelectSpec, labeled: Iterable[str] | None, columns: pa.Table | None, seed: int) -> Request:
+    """What `select` is asked; arguments as in `select_pairs`."""
+    return Request(spec, salt_of(seed), tuple(labeled or ()), columns)
 
 
 def salt_of(seed: int) -> str:
@@ -69,21 +80,36 @@ def salt_of(seed: int) -> str:
     return f"select:{seed}"
 
 
-def with_budget(spec: SelectSpec, budget: int | float) -> SelectSpec:
+def with_budget(spec: SelectSpec, budget: int | float | TotalCost) -> SelectSpec:
     """The spec with another budget, validated.
 
     Raises: InputError: it is neither a count >= 1 nor a fraction in (0, 1).
     """
     try:
-        number = budget if isinstance(budget, bool | float) else operator.index(budget)
+        is_plain = isinstance(budget, bool | float | TotalCost)
+        number = budget if is_plain else operator.index(budget)  # pyright: ignore[reportArgumentType]
         return SelectSpec.model_validate({**spec.model_dump(), "budget": number})
     except (ValidationError, TypeError) as error:
         raise InputError(f"budget: {budget!r}; expected a count >= 1 or a fraction in (0, 1)") from error
 
 
-def _shard(ids: pa.StringArray, a_ND: np.ndarray, v_ND: np.ndarray, start: int, seed: int) -> Shard:
-    rows = slice(start, start + SHARD_ROWS)
+def _total_cost(budget: object) -> TotalCost:
+    try:
+        return TotalCost(cost=float(budget))  # pyright: ignore[reportArgumentType]
+    except (ValidationError, TypeError, ValueError) as error:
+        raise InputError(f"budget: {budget!r}; with costs it is what the batch may cost in all, above 0") from error
+
+
+def _shard(ids: pa.StringArray, a_ND: np.ndarray, v_ND: np.ndarray, start: int, num_rows: int, seed: int) -> Shard:
+    rows = slice(start, start + num_rows)
     return Shard("embeddings", ids[rows], a_ND[rows], v_ND[rows], salt_of(seed), ("a_ND", "v_ND"))
+
+
+def _columns(ids: pa.StringArray, given: Mapping[str, Any]) -> pa.Table | None:
+    for name, values in given.items():
+        if len(values) != len(ids):
+            raise InputError(f"{name}: {len(values)} values for {len(ids)} rows of a_ND; pass one a row")
+    return pa.table({"sample_id": ids, **{name: pa.array(values) for name, values in given.items()}}) if given else None
 
 
 def _ids(sample_ids: Iterable[str] | None, num_rows: int) -> pa.StringArray:

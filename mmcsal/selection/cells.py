@@ -7,9 +7,10 @@ are rounded to integers after each iteration: the tree is the same on every mach
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from mmcsal.selection.kernel import Kernel, kernel_of
-from mmcsal.selection.quantize import quantize, similarities, square_norms
+from mmcsal.selection.quantize import UNIT, quantize, similarities, square_norms
 
 MAX_FAN_OUT = 64
 ITERATIONS = 4
@@ -81,14 +82,14 @@ def _grow(train_ND, row_R, rows_each, cell_size, nodes, leaf_sizes) -> int:
     return place
 
 
-def spherical_kmeans(rows_ND: np.ndarray, num_centroids: int) -> np.ndarray | None:
+def spherical_kmeans(rows_ND: np.ndarray, num_centroids: int, *, unit: float = UNIT) -> np.ndarray | None:
     """Quantised centroids, int16 [F, D]; fewer where clusters are empty, None where the rows cannot be split."""
     centroid_FD = _starts(rows_ND, num_centroids)
     for _ in range(ITERATIONS):
         if len(centroid_FD) < 2:
             return None
         cluster_N, _ = _two_nearest(rows_ND, centroid_FD)
-        centroid_FD = _means(rows_ND, cluster_N, len(centroid_FD))
+        centroid_FD = quantize(_sums(rows_ND, cluster_N, len(centroid_FD)), unit=unit)
     first_N, _ = _two_nearest(rows_ND, centroid_FD)
     kept = np.unique(first_N)
     return centroid_FD[kept] if len(kept) > 1 else None
@@ -101,10 +102,18 @@ def _starts(rows_ND: np.ndarray, num_centroids: int) -> np.ndarray:
     return head_ND[np.sort(first)[:num_centroids]]
 
 
-def _means(rows_ND: np.ndarray, cluster_N: np.ndarray, num_clusters: int) -> np.ndarray:
-    sums = [rows_ND[cluster_N == f].sum(axis=0, dtype=np.int64) for f in range(num_clusters)]
-    sum_FD = np.array([s for s in sums if s.any()], np.float64).reshape(-1, rows_ND.shape[1])
-    return quantize(sum_FD)
+def _sums(rows_ND: np.ndarray, cluster_N: np.ndarray, num_clusters: int) -> np.ndarray:
+    """The sum of the rows of each cluster, float64 that holds integers; those without a direction are left out."""
+    sum_FD = np.zeros((num_clusters, rows_ND.shape[1]), np.int64)
+    _add_rows(rows_ND, cluster_N, sum_FD)
+    return sum_FD[sum_FD.any(axis=1)].astype(np.float64)
+
+
+@njit(cache=True, nogil=True)
+def _add_rows(rows_ND, cluster_N, sum_FD):
+    for n in range(rows_ND.shape[0]):
+        for d in range(rows_ND.shape[1]):
+            sum_FD[cluster_N[n], d] += rows_ND[n, d]
 
 
 def _two_nearest(rows_ND: np.ndarray, centroid_FD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,18 +6,32 @@ import pyarrow.compute as pc
 
 from mmcsal.selection.alignment import NEUTRAL_R
 
-DUPLICATE = 0.98  # kernel from which two samples are called near-duplicates
-CLOSE = 0.8
+NEAR_DUPLICATE = 0.98  # kernel from which a sample adds next to nothing
+CLOSE = 0.8  # kernel from which two samples are called close
 
 
 def pick_reason(
-    mass: float, num_pool: int, alignment: float, redundancy: float, nearest: str | None, low: float
+    mass: float,
+    num_pool: int,
+    alignment: float,
+    redundancy: float,
+    nearest: str | None,
+    runner_up: str | None,
+    *,
+    low: float,
+    duplicate: float,
+    is_included: bool = False,
 ) -> str:
     """Why a pick is in the batch: what it stands for, whether its modalities agree, what it lies close to."""
     parts = [f"Stands for {_count(mass)} ({mass / num_pool:.2%} of the pool)", _agreement(alignment, low)]
-    if nearest is not None and redundancy >= CLOSE:
-        what = "a near-duplicate of" if redundancy >= DUPLICATE else "close to"
-        parts.append(f"{what} {nearest!r} (kernel {redundancy:.2f}), which was taken before it")
+    if is_included:
+        parts.insert(0, "In the batch because it was asked for (select.include)")
+    if nearest is not None and redundancy >= duplicate:
+        parts.append(f"a near-duplicate of {nearest!r} (kernel {redundancy:.2f}), taken because nothing else was left")
+    elif nearest is not None and redundancy >= CLOSE:
+        parts.append(f"close to {nearest!r} (kernel {redundancy:.2f}), which was taken before it")
+    if runner_up is not None:
+        parts.append(f"the next best in its place is {runner_up!r}")
     return "; ".join(parts) + "."
 
 
@@ -26,20 +40,23 @@ def why_selected(row: dict) -> str:
     return f"{row['sample_id']!r} was selected at rank {row['rank']}, gain {row['gain']:.3g}. {row['reason']}"
 
 
-def why_not_selected(sample_id: str, row: dict, own_gain: float | None, last_gain: float, low: float) -> str:
+def why_not_selected(sample_id: str, row: dict, own_gain: float | None, *, is_runner_up: bool, low: float) -> str:
     """The sentence on a sample of the pool that was not selected.
 
     Args:
         row: of the `represented` table.
         own_gain: its gain where a cell proposed it, else None.
+        is_runner_up: whether it would replace the pick that covers it.
     """
     parts = [f"{sample_id!r} was not selected"]
     if row["represented_by"] is not None:
         parts.append(f"the nearest selected sample is {row['represented_by']!r} (kernel {row['kernel']:.2f})")
-    if own_gain is not None:
-        parts.append(f"it was proposed with gain {own_gain:.3g}, the last selected has {last_gain:.3g}")
-    elif row["kernel"] >= DUPLICATE:
+    if is_runner_up:
+        parts.append("it is the runner-up of that pick")
+    if row["kernel"] >= NEAR_DUPLICATE:
         parts.append("as a near-duplicate of it, it would add next to nothing")
+    elif own_gain is not None:
+        parts.append(f"its cell proposed it with gain {own_gain:.3g}, and the batch without it covers more")
     else:
         parts.append("other samples of its region covered more of the pool, and it was not proposed")
     return "; ".join([*parts, _agreement(row["alignment"], low)]) + "."

@@ -86,7 +86,7 @@ def nearest(x_AD: np.ndarray, y_BD: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return index_A, distance_A
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _look_up(sims_AB, x_norms_A, y_norms_B, shift, table_T, out_AB):
     for i in range(sims_AB.shape[0]):
         for j in range(sims_AB.shape[1]):
@@ -94,7 +94,7 @@ def _look_up(sims_AB, x_norms_A, y_norms_B, shift, table_T, out_AB):
             out_AB[i, j] = table_T[min(distance, TABLE_SIZE - 1)]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _nearest(sims_AB, x_norms_A, y_norms_B, index_A, distance_A):
     for i in range(sims_AB.shape[0]):
         best, best_j = np.int32(FAR), -1

@@ -1,137 +1,177 @@
-"""Selection as steps over shards and bags; the runner decides where they run, never what they return.
+"""Selection as steps over shards, bags and regions; the runner decides where they run, never what they return.
 
 Steps are pure functions of a shard or a bag and of arguments that every task gets. Between them only hashes, samples,
-integers and candidates come back here. So the result is bit-identical in one process and on a cluster.
+integers, candidates and their vectors come back here. So the result is bit-identical in one process and on a cluster.
+
+    shards --route--> bags --propose--> candidates --best--> shortlist --link--> regions --solve--> batch
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.selection.alignment import confidence, fit_anchors
-from mmcsal.selection.bag import MAX_TRAIN_ROWS, Bag, Candidates, Plan, concat_candidates, join, represent, route, solve
+from mmcsal.selection.bag import MAX_TRAIN_ROWS, Bag, Candidates, join, propose, route, rows_of_hash
 from mmcsal.selection.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
 from mmcsal.selection.cells import Tree, fit_tree
 from mmcsal.selection.exchange import exchange
 from mmcsal.selection.kernel import make_kernel
-from mmcsal.selection.merge import best
-from mmcsal.selection.quantize import quantize_joint
+from mmcsal.selection.links import Links, Shortlist, link, shortlist_of
+from mmcsal.selection.merge import fitting, needs, share_out, shortlisted, with_rows, within_limits
+from mmcsal.selection.plan import Plan
+from mmcsal.selection.ranking import rank_pool
+from mmcsal.selection.region import Job, Solved, solve_region
+from mmcsal.selection.request import Pool, Request, make_pool
 from mmcsal.selection.result import Outcome, Selection, make_selection
-from mmcsal.selection.shard import NUM_NAMED, Sample, Shard, Survey, gather, ids_of, merge_samples, survey
-from mmcsal.selection.spec import SelectSpec
+from mmcsal.selection.shard import NUM_NAMED, Rows, Sample, Shard, Survey, gather, ids_of, merge_samples, prepare
+from mmcsal.selection.spec import MmcsalSpec, SelectSpec
+from mmcsal.selection.weights import WEIGHT_UNIT, fit_tempering
 
-MAX_BAG_ROWS = 49152
-EXCHANGE_ROWS = 8  # times the rows that the greedy saw
-MAX_ROWS_EXPLAINED = 2**21  # pools up to here keep which pick stands for each row
+TRAIN_ROWS_PER_CELL, MIN_TRAIN_ROWS = 64, 8192  # of the tree
+MAX_BAG_ROWS = 16384
+MAX_BAGS = 2048
+EXCHANGE_ROWS = 8  # times the rows that the solver saw
 
 
 class Runner(Protocol):
     """Where steps run: in this process, or as tasks on a cluster."""
 
+    def prepare(self, bad_rows: str) -> list[Survey]:
+        """Reads, checks and quantises every shard, once, and keeps its rows for the steps that follow."""
+        ...
+
     def over_shards(self, step: Callable[..., Any], *common: Any) -> list[Any]:
-        """`step(shard, *common)` of every shard, in the order of shards."""
+        """`step(rows, *common)` of every shard, in the order of shards."""
         ...
 
     def shuffle(self, step: Callable[..., list[Bag]], num_bags: int, *common: Any) -> None:
-        """Runs `step(shard, *common)` -> a piece for each bag, and keeps the pieces where `over_bags` finds them."""
+        """Runs `step(rows, *common)` -> a piece for each bag, and keeps the pieces where `over_bags` finds them."""
         ...
 
     def over_bags(self, step: Callable[..., Any], *common: Any) -> list[Any]:
         """`step(bag, *common)` of every bag that holds rows, joined and sorted by id; in the order of bags."""
         ...
 
+    def over_regions(
+        self,
+        bags_by_region: list[list[int]],
+        step: Callable[..., Links],
+        common: tuple,
+        last: Callable,
+        jobs: list[tuple],
+    ) -> list[Any]:
+        """`last([step(bag, *common) of the region's bags], *job)` of every region, in their order."""
+        ...
+
 
 class LocalRunner:
-    """Runs every step in this process, one after the other."""
+    """Runs every step in this process, on threads: the steps spend their time outside of Python."""
 
-    def __init__(self, shards: Sequence[Shard]) -> None:
+    def __init__(self, shards: Sequence[Shard], num_threads: int = 1) -> None:
         self._shards = shards
+        self._rows: list[Rows] = []
         self._bags: list[Bag] = []
+        self._num_threads = num_threads
+
+    def prepare(self, bad_rows: str) -> list[Survey]:
+        """See `Runner`."""
+        prepared = self._map(lambda shard: prepare(shard, bad_rows), self._shards)
+        self._rows = [rows for rows, _ in prepared]
+        return [survey for _, survey in prepared]
 
     def over_shards(self, step: Callable[..., Any], *common: Any) -> list[Any]:
         """See `Runner`."""
-        return [step(shard, *common) for shard in self._shards]
+        return self._map(lambda rows: step(rows, *common), self._rows)
 
     def shuffle(self, step: Callable[..., list[Bag]], num_bags: int, *common: Any) -> None:
         """See `Runner`."""
-        pieces = [step(shard, *common) for shard in self._shards]
-        self._bags = [join([p[bag] for p in pieces]) for bag in range(num_bags)]
+        pieces = self._map(lambda rows: step(rows, *common), self._rows)
+        self._bags = self._map(lambda bag: join([p[bag] for p in pieces]), range(num_bags))
 
     def over_bags(self, step: Callable[..., Any], *common: Any) -> list[Any]:
         """See `Runner`."""
-        return [step(bag, *common) for bag in self._bags]
+        return self._map(lambda bag: step(bag, *common), self._bags)
+
+    def over_regions(
+        self,
+        bags_by_region: list[list[int]],
+        step: Callable[..., Links],
+        common: tuple,
+        last: Callable,
+        jobs: list[tuple],
+    ) -> list[Any]:
+        """See `Runner`."""
+        results = []
+        for bags, job in zip(bags_by_region, jobs, strict=True):
+            links = self._map(lambda bag: step(self._bags[bag], *common), bags)
+            results.append(last(links, *job))
+        return results
+
+    def _map(self, function: Callable[[Any], Any], items: Any) -> list[Any]:
+        # Threads are ours: a BLAS that starts its own for each small product waits more than it computes.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(self._num_threads) as pool:
+            return list(pool.map(function, items))
 
 
 @dataclass(frozen=True)
-class Pool:
-    """What the survey found: the hashes of all rows, checked."""
+class Batch:
+    """The solved regions as one."""
 
-    hash_N: np.ndarray  # uint64, rising
-    labeled_hash_L: np.ndarray
-    budget: int
+    shortlist: Shortlist
+    solved: list[Solved]
 
-    def limit(self, num_rows: int) -> int:
-        """The hash up to which `num_rows` rows lie."""
-        return int(self.hash_N[min(num_rows, len(self.hash_N)) - 1])
-
-    def num_open(self, limit: int) -> int:
-        """Rows up to a hash that may be picked."""
-        num_labeled = int((self.labeled_hash_L <= np.uint64(limit)).sum())
-        return int(np.searchsorted(self.hash_N, np.uint64(limit), side="right")) - num_labeled
+    @property
+    def hashes(self) -> np.ndarray:
+        """Of all picks, region by region."""
+        return np.concatenate([self.shortlist.hash_C[s.pick_P] for s in self.solved])
 
 
-def select(
-    runner: Runner, spec: SelectSpec, *, labeled_ids: Sequence[str], labeled_hash_L: np.ndarray, seed: int
-) -> Selection:
+def select(runner: Runner, request: Request, *, seed: int) -> Selection:
     """Selects from the shards that `runner` holds.
 
-    Raises: TableError: rows that break the contract. InputError: a budget or labeled ids that the pool cannot meet.
+    Raises: TableError: rows that break the contract. InputError: what is asked for and the pool do not fit.
     """
-    pool = _pool(runner, runner.over_shards(survey), spec, labeled_ids, labeled_hash_L)
-    num_covering = pool.budget + len(labeled_hash_L)
-    num_rows = num_routed = len(pool.hash_N)
-    if num_rows > spec.max_rows_per_pick * num_covering:
-        num_rows = max(spec.max_rows_per_pick // 2, 1) * num_covering
-        num_routed = min(EXCHANGE_ROWS * num_rows, num_routed)
-    anchor_limit, sample_limit = pool.limit(spec.num_anchors), pool.limit(MAX_TRAIN_ROWS)
-    sample = merge_samples(runner.over_shards(gather, anchor_limit, sample_limit, pool.labeled_hash_L))
-    bandwidth = _bandwidth(runner, pool, sample, num_rows, num_covering)
-    plan = _plan(spec, pool, sample, bandwidth, num_rows, num_routed)
-    runner.shuffle(route, int(plan.bag_of_cell.max()) + 1, plan)
-    candidates = concat_candidates(runner.over_bags(solve, plan))
-    proposed, num_scored = candidates, num_rows
-    picked = best(candidates, pool.budget)
-    if num_routed > num_rows:
-        candidates, num_scored = _exchanged(runner, candidates, picked, plan), num_routed
-        picked = best(candidates, pool.budget)
-    with_rows = len(pool.hash_N) <= MAX_ROWS_EXPLAINED
-    represented = runner.over_bags(represent, np.sort(candidates.hash_C[picked]), with_rows)
-    return make_selection(
-        Outcome(spec, plan, pool.hash_N, sample, proposed, candidates, picked, num_scored, represented, seed),
-        labeled_ids,
-    )
+    surveys = runner.prepare(request.spec.bad_rows)
+    pool = make_pool(request, _hashes(runner, surveys))
+    plan, sample = _plan(runner, request.spec, pool, width_a=surveys[0].widths[0], seed=seed)
+    num_bags = int(plan.bag_of_cell.max()) + 1
+    runner.shuffle(route, num_bags, plan)
+    candidates = Candidates.concat(runner.over_bags(propose if _has_cells(request.spec) else rank_pool, plan))
+    batch = _solve(runner, plan, pool, candidates)
+    if plan.num_routed > plan.num_rows:
+        moved = [pair for pair in runner.over_bags(exchange, batch.hashes, plan) if len(pair[0])]
+        batch = _fix(runner, plan, np.concatenate([after for _, after in moved]), plan.num_routed)
+    batch = _filled(runner, plan, pool, batch)
+    bad_rows = [row for survey in surveys for row in survey.bad_rows]
+    outcome = Outcome(plan, pool, sample, candidates, batch.shortlist, batch.solved, bad_rows)
+    return make_selection(outcome, request)
 
 
-def _exchanged(runner: Runner, candidates: Candidates, picked: np.ndarray, plan: Plan) -> Candidates:
-    return concat_candidates(runner.over_bags(exchange, np.sort(candidates.hash_C[picked]), plan))
+def _has_cells(spec: SelectSpec) -> bool:
+    return isinstance(spec.strategy, MmcsalSpec)
 
 
-def _pool(
-    runner: Runner, surveys: list[Survey], spec: SelectSpec, labeled_ids: Sequence[str], labeled_hash_L: np.ndarray
-) -> Pool:
+def _hashes(runner: Runner, surveys: list[Survey]) -> np.ndarray:
+    """The hashes of all rows, rising.
+
+    Raises: TableError: no rows, widths that differ, ids that occur twice.
+    """
     _check_widths(surveys)
     hash_N = np.sort(np.concatenate([s.hash_N for s in surveys])) if surveys else np.zeros(0, np.uint64)
+    if not len(hash_N):
+        raise TableError("embeddings: no rows to select from; check the folder, or the rejects of the stages before")
     repeated = np.unique(hash_N[1:][hash_N[1:] == hash_N[:-1]])
     if len(repeated):
         first = sorted({i for ids in runner.over_shards(ids_of, repeated[:NUM_NAMED]) for i in ids})
         raise TableError(
             f"embeddings: {len(repeated)} sample_ids occur in more than one place, first {first}; ids must be unique"
         )
-    _check_labeled(hash_N, labeled_ids, labeled_hash_L)
-    return Pool(hash_N, np.sort(labeled_hash_L), _budget(spec, len(hash_N), len(labeled_hash_L)))
+    return hash_N
 
 
 def _check_widths(surveys: list[Survey]) -> None:
@@ -143,92 +183,152 @@ def _check_widths(surveys: list[Survey]) -> None:
         raise TableError(f"embeddings: widths differ between files: {found}; all must come from one model")
 
 
-def _check_labeled(hash_N: np.ndarray, labeled_ids: Sequence[str], labeled_hash_L: np.ndarray) -> None:
-    unknown = np.flatnonzero(~np.isin(labeled_hash_L, hash_N))
-    if len(unknown):
-        first = [labeled_ids[i] for i in unknown[:NUM_NAMED]]
+def _plan(runner: Runner, spec: SelectSpec, pool: Pool, *, width_a: int, seed: int) -> tuple[Plan, Sample]:
+    num_covering = pool.num_picks + len(pool.labeled_hash_L)
+    num_rows = num_routed = len(pool.hash_N)
+    strategy = spec.strategy if isinstance(spec.strategy, MmcsalSpec) else MmcsalSpec()
+    if isinstance(spec.strategy, MmcsalSpec):
+        if num_rows > strategy.max_rows_per_pick * num_covering:
+            num_rows = max(strategy.max_rows_per_pick // 2, 1) * num_covering
+            num_routed = min(EXCHANGE_ROWS * num_rows, num_routed)
+    elif num_rows > spec.strategy.max_pool_size:
         raise InputError(
-            f"labeled: {len(unknown)} of {len(labeled_ids)} ids are not in the pool of {len(hash_N)} rows, "
-            f"first {first}; pass the embeddings of the labeled samples too, or leave these ids out"
+            f"select.strategy: {spec.strategy.kind} compares all rows of a pool on one machine, and this one has "
+            f"{num_rows}; use strategy.kind=mmcsal, or raise strategy.max_pool_size ({spec.strategy.max_pool_size})"
         )
-
-
-def _budget(spec: SelectSpec, num_pool: int, num_labeled: int) -> int:
-    num_open = num_pool - num_labeled
-    budget = spec.budget if isinstance(spec.budget, int) else max(1, round(spec.budget * num_open))
-    if budget > num_open:
-        raise InputError(
-            f"budget: {budget} samples, but only {num_open} of {num_pool} rows may be selected "
-            f"({num_labeled} are labeled); lower the budget"
-        )
-    return budget
+    sample = merge_samples(runner.over_shards(gather, pool.limit(MAX_TRAIN_ROWS), pool.labeled_hash_L))
+    kernel = make_kernel(_bandwidth(runner, pool, sample, num_rows, num_covering))
+    is_low = sample.hash_N <= np.uint64(pool.limit(spec.num_anchors))
+    anchors = fit_anchors(
+        sample.hash_N[is_low], sample.joint_ND[is_low], width_a,
+        score=spec.align_score, calibration=spec.align_calibration,
+    )  # fmt: skip
+    max_cell = strategy.max_cell_size
+    cell_size = int(np.clip(4 * num_rows // pool.num_picks, max_cell // 8, max_cell // 2))
+    is_one_cell = num_rows <= max_cell or not _has_cells(spec)
+    tree = _tree(pool, sample, num_rows, num_rows if is_one_cell else cell_size)
+    parts_L, first_cell_L, bag_of_cell = _bags(tree, num_routed / num_rows, whole=not _has_cells(spec))
+    solve_limit = pool.limit(num_rows)
+    in_pool = sample.hash_N <= np.uint64(pool.limit(MAX_TRAIN_ROWS))
+    has_weights = pool.attributes.weight_N is not None or spec.tempering > 0
+    plan = Plan(
+        spec=spec,
+        anchors=anchors,
+        kernel=kernel,
+        width_a=width_a,
+        tree=tree,
+        part_of_leaf_L=parts_L,
+        first_cell_L=first_cell_L,
+        bag_of_cell=bag_of_cell,
+        labeled_hash_L=pool.labeled_hash_L,
+        labeled_LD=sample.joint_ND[np.isin(sample.hash_N, pool.labeled_hash_L)],
+        forced_hash=pool.forced_hash,
+        closed_hash=pool.closed_hash,
+        attributes=pool.attributes,
+        tempering=fit_tempering(sample.joint_ND[in_pool], kernel, spec.tempering) if spec.tempering else None,
+        weight_unit=WEIGHT_UNIT if has_weights else 1,
+        solve_limit=solve_limit,
+        route_limit=pool.limit(num_routed),
+        num_rows=num_rows,
+        num_open=max(pool.num_open(solve_limit), 1),
+        num_routed=num_routed,
+        num_picks=pool.num_picks,
+        budget=pool.budget,
+        cell_size=cell_size,
+        max_cell_size=num_rows if not _has_cells(spec) else max_cell,
+        lambda_align=spec.lambda_align * (confidence(anchors.separation) if spec.scale_by_confidence else 1.0),
+        min_G=pool.min_G,
+        max_G=pool.max_G,
+        seed=seed,
+    )
+    return plan, sample
 
 
 def _bandwidth(runner: Runner, pool: Pool, sample: Sample, num_rows: int, num_covering: int) -> int:
     rank = neighbour_rank(num_rows, num_covering)
     num_queries, num_references, reference_rank = sample_sizes(num_rows, rank)
     queries = sample.hash_N <= np.uint64(pool.limit(num_queries))
-    found = runner.over_shards(
-        _nearest_references,
-        pool.limit(num_references),
-        sample.joint_ND[queries],
-        sample.hash_N[queries],
-        reference_rank,
-    )
+    limit, query_QD, query_hash_Q = pool.limit(num_references), sample.joint_ND[queries], sample.hash_N[queries]
+    found = runner.over_shards(_nearest_references, limit, query_QD, query_hash_Q, reference_rank)
     return merge_bandwidth(found, reference_rank)
 
 
-def _nearest_references(shard: Shard, limit: int, query_QD: np.ndarray, query_hash_Q: np.ndarray, rank: int):
-    rows = shard.below(limit)
-    joint_ND = quantize_joint(shard.a_ND[rows], shard.v_ND[rows])
-    return nearest_references(joint_ND, shard.hash_N[rows], query_QD, query_hash_Q, rank)
-
-
-def _plan(spec: SelectSpec, pool: Pool, sample: Sample, bandwidth: int, num_rows: int, num_routed: int) -> Plan:
-    anchors = fit_anchors(sample.anchor_hash_M, sample.anchor_a_MD, sample.anchor_v_MD)
-    trust = confidence(anchors.separation) if spec.scale_by_confidence else 1.0
-    max_cell = spec.max_cell_size
-    cell_size = int(np.clip(4 * num_rows // pool.budget, max_cell // 8, max_cell // 2))
-    tree = _tree(pool, sample, num_rows, num_rows if num_rows <= max_cell else cell_size)
-    parts_L, first_cell_L, bag_of_cell = _bags(tree, num_routed / num_rows)
-    is_labeled = np.isin(sample.hash_N, pool.labeled_hash_L)
-    solve_limit = pool.limit(num_rows)
-    return Plan(
-        anchors=anchors,
-        kernel=make_kernel(bandwidth),
-        tree=tree,
-        part_of_leaf_L=parts_L,
-        first_cell_L=first_cell_L,
-        bag_of_cell=bag_of_cell,
-        labeled_hash_L=pool.labeled_hash_L,
-        labeled_LD=sample.joint_ND[is_labeled],
-        solve_limit=solve_limit,
-        route_limit=pool.limit(num_routed),
-        num_rows=num_rows,
-        num_open=pool.num_open(solve_limit),
-        num_routed=num_routed,
-        budget=pool.budget,
-        cell_size=cell_size,
-        max_cell_size=max_cell,
-        lambda_align=spec.lambda_align * trust,
-        lambda_div=spec.lambda_div,
-        align_threshold=spec.align_threshold,
-    )
+def _nearest_references(rows: Rows, limit: int, query_QD: np.ndarray, query_hash_Q: np.ndarray, rank: int):
+    below = rows.below(limit)
+    return nearest_references(rows.joint_ND[below], rows.hash_N[below], query_QD, query_hash_Q, rank)
 
 
 def _tree(pool: Pool, sample: Sample, num_rows: int, cell_size: int) -> Tree:
-    train = sample.hash_N <= np.uint64(pool.limit(min(num_rows, MAX_TRAIN_ROWS)))
+    num_train = min(max(TRAIN_ROWS_PER_CELL * num_rows // cell_size, MIN_TRAIN_ROWS), MAX_TRAIN_ROWS, num_rows)
+    train = sample.hash_N <= np.uint64(pool.limit(num_train))
     return fit_tree(sample.joint_ND[train], num_rows=num_rows, cell_size=cell_size)
 
 
-def _bags(tree: Tree, growth: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _bags(tree: Tree, growth: float, *, whole: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Parts of each leaf, the first cell of each leaf, and the bag of each cell: neighbours in the tree share bags."""
     size_L = tree.leaf_size_L * growth
-    parts_L = np.maximum(1, np.ceil(size_L / (1.25 * MAX_BAG_ROWS))).astype(np.int64)
+    bag_rows = np.inf if whole else max(MAX_BAG_ROWS, size_L.sum() / MAX_BAGS)
+    parts_L = np.maximum(1, np.ceil(size_L / (1.25 * bag_rows))).astype(np.int64)
     first_cell_L = np.cumsum(parts_L) - parts_L
     bags, filled = [], np.inf
     for size in np.repeat(size_L / parts_L, parts_L):
-        is_new = filled + size > MAX_BAG_ROWS
+        is_new = not bags or filled + size > bag_rows
         bags.append((bags[-1] if bags else -1) + int(is_new))
         filled = size + (0.0 if is_new else filled)
     return parts_L, first_cell_L, np.array(bags, np.int64)
+
+
+def _solve(runner: Runner, plan: Plan, pool: Pool, candidates: Candidates) -> Batch:
+    """The batch from what the cells proposed."""
+    if _has_cells(plan.spec):
+        wanted, fixed = shortlisted(candidates, plan), None
+    else:
+        order = np.argsort(candidates.rank_C)
+        wanted = fixed = candidates.hash_C[order]
+    wanted = np.union1d(wanted, pool.forced_hash)
+    shortlist = _fetched(runner, wanted)
+    regions, jobs = share_out(plan, candidates, shortlist)
+    if fixed is not None:
+        jobs = [replace(jobs[0], fixed_hash=within_limits(plan, pool, fixed), keep_order=True)]
+        regions = [[bag for bags in regions for bag in bags]]
+    common = (shortlist, plan, plan.solve_limit, plan.num_rows)
+    solved = runner.over_regions(regions, link, common, solve_region, [(shortlist, plan, job) for job in jobs])
+    return Batch(shortlist, solved)
+
+
+def _fix(runner: Runner, plan: Plan, pick_hash_P: np.ndarray, num_rows: int, *, keep_order: bool = False) -> Batch:
+    """These picks as a batch over all routed rows: what each stands for, and their ranks."""
+    shortlist = _fetched(runner, pick_hash_P)
+    job = Job(np.inf, plan.max_G, plan.min_G, num_rows, pick_hash_P, keep_order, with_rows=with_rows(plan))
+    bags = [list(range(int(plan.bag_of_cell.max()) + 1))]
+    common = (shortlist, plan, plan.route_limit, num_rows)
+    return Batch(shortlist, runner.over_regions(bags, link, common, solve_region, [(shortlist, plan, job)]))
+
+
+def _fetched(runner: Runner, hash_C: np.ndarray) -> Shortlist:
+    return shortlist_of(Bag.concat(runner.over_bags(rows_of_hash, hash_C)))
+
+
+def _filled(runner: Runner, plan: Plan, pool: Pool, batch: Batch) -> Batch:
+    """The batch with what the budget still buys, where the shortlist held no more: rows of lowest hash.
+
+    Raises: InputError: the limits leave samples of a quota without a place.
+    """
+    picked = batch.hashes
+    if (pool.attributes.cost_N is None and len(picked) < pool.budget) or needs(plan, picked).any():
+        rest = pool.hash_N[pool.is_open() & ~np.isin(pool.hash_N, picked)]
+        hash_C = np.concatenate([picked, rest])
+        kept = fitting(plan.attributes.costs(hash_C), plan.attributes.codes(hash_C), plan)
+        filled = hash_C[np.sort(kept)]
+        needs_G = needs(plan, filled)
+        if (pool.attributes.cost_N is None and len(filled) < pool.budget) or needs_G.any():
+            unmet = [f"{q.column}={q.value!r}" for q, need in zip(plan.spec.quotas, needs_G, strict=True) if need]
+            raise InputError(
+                f"select.quotas: the budget of {pool.budget:g} cannot be spent within all limits: {len(filled)} "
+                f"samples fit{', unmet: ' + ', '.join(unmet) if unmet else ''}; relax the quotas or raise the budget"
+            )
+        if len(filled) > len(picked):
+            ranked = np.concatenate([batch.shortlist.hash_C[s.pick_P] for s in batch.solved])
+            order = np.concatenate([ranked[np.isin(ranked, filled)], filled[~np.isin(filled, ranked)]])
+            return _fix(runner, plan, order, plan.num_routed, keep_order=True)
+    return batch

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 UNIT = 4000
+JOINT_UNIT = UNIT / math.sqrt(2)  # of each modality in the joint embedding
 OK, ZERO, NOT_FINITE = 0, 1, 2
 
 
@@ -26,8 +27,10 @@ def quantize(x_ND: np.ndarray, *, unit: float = UNIT) -> np.ndarray:
 
 def quantize_joint(a_ND: np.ndarray, v_ND: np.ndarray) -> np.ndarray:
     """The joint embedding [a; v] / sqrt(2) as int16 [N, Da + Dv]."""
-    unit = UNIT / math.sqrt(2)
-    return np.concatenate([quantize(a_ND, unit=unit), quantize(v_ND, unit=unit)], axis=1)
+    out_ND = np.empty((len(a_ND), a_ND.shape[1] + v_ND.shape[1]), np.int16)
+    for x_ND, part_ND in ((a_ND, out_ND[:, : a_ND.shape[1]]), (v_ND, out_ND[:, a_ND.shape[1] :])):
+        _quantize(np.ascontiguousarray(x_ND), JOINT_UNIT, part_ND)
+    return out_ND
 
 
 def row_faults(x_ND: np.ndarray) -> np.ndarray:
@@ -49,7 +52,7 @@ def square_norms(x_ND: np.ndarray) -> np.ndarray:
 
 
 # One loop in column order: no SIMD reduction reorders the sum, so the norm is the same on every CPU.
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _square_norm(row_D):
     total = 0.0
     for d in range(row_D.shape[0]):
@@ -58,7 +61,7 @@ def _square_norm(row_D):
     return total
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _quantize(x_ND, unit, out_ND):
     for n in range(x_ND.shape[0]):
         scale = unit / np.sqrt(_square_norm(x_ND[n]))
@@ -66,7 +69,7 @@ def _quantize(x_ND, unit, out_ND):
             out_ND[n, d] = np.int16(np.rint(np.float64(x_ND[n, d]) * scale))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _row_faults(x_ND, faults_N):
     for n in range(x_ND.shape[0]):
         total = _square_norm(x_ND[n])

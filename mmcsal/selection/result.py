@@ -1,27 +1,36 @@
 """The result of a selection: tables, a summary, and answers to "why this one?"."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmcsal.contracts.candidate import CANDIDATE
 from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.selection import SELECTION
 from mmcsal.contracts.table import conform
 from mmcsal.selection import explain
 from mmcsal.selection.alignment import alignment_of
-from mmcsal.selection.bag import Candidates, Plan, Represented
-from mmcsal.selection.kernel import ONE, kernel_of
-from mmcsal.selection.merge import candidate_table
-from mmcsal.selection.objective import closest_before, evaluate, largest_kernel, random_equivalent_budget
+from mmcsal.selection.bag import Candidates
+from mmcsal.selection.kernel import ONE
+from mmcsal.selection.links import Shortlist
+from mmcsal.selection.objective import Evaluation, closest_before, evaluate, largest_kernel
+from mmcsal.selection.plan import Plan
 from mmcsal.selection.quantize import UNIT
-from mmcsal.selection.shard import Sample
-from mmcsal.selection.spec import SelectSpec
+from mmcsal.selection.region import RowAnswers, Solved
+from mmcsal.selection.request import Pool, Request
+from mmcsal.selection.shard import BadRow, Sample
+from mmcsal.selection.weights import tempered
 
 MAX_EVALUATED_ROWS = 2048
+LINEAR_WARNING = (
+    "align_form=linear rewards easy samples over the whole range of alignment; it measured 3 to 24 points of accuracy "
+    "below the default and is meant to compare with"
+)
 
 
 @dataclass(frozen=True)
@@ -31,9 +40,11 @@ class Selection:
     table: pa.Table  # SELECTION; a prefix is a good selection of a smaller budget
     candidates: pa.Table  # CANDIDATE: what the cells proposed
     summary: dict[str, Any]  # what the selection is worth, and on what settings it rests
+    rejects: pa.Table  # REJECT: rows that were left out because of their vectors
     # sample_id, represented_by (the nearest pick), kernel (to it), alignment; sorted by sample_id. None for pools of
     # more than two million rows; with very many rows a pick, only the rows that the solver saw.
     represented: pa.Table | None
+    evaluation: Evaluation
     labeled: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -65,139 +76,196 @@ class Selection:
             raise InputError(f"explain: {sample_id!r} is not selected and not among the rows whose answer was kept")
         candidate = explain.find(self.candidates, sample_id)
         own_gain = candidate["gain"] / self.summary["gain_unit"] if candidate else None
-        last_gain = self.table["gain"][-1].as_py()
-        return explain.why_not_selected(sample_id, seen, own_gain, last_gain, self.summary["align_threshold"])
+        pick = explain.find(self.table, seen["represented_by"]) if seen["represented_by"] is not None else None
+        is_runner_up = pick is not None and pick["runner_up"] == sample_id
+        return explain.why_not_selected(
+            sample_id, seen, own_gain, is_runner_up=is_runner_up, low=self.summary["align_threshold"]
+        )
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What the solver leaves behind, from which the result is written."""
 
-    spec: SelectSpec
     plan: Plan
-    pool_hash_N: np.ndarray
+    pool: Pool
     sample: Sample  # of the pool, and all labeled rows
-    proposed: Candidates  # by the greedy in the cells
-    final: Candidates  # the same, or after the exchange
-    picked: np.ndarray  # places in `final`, in the order of ranks
-    num_scored: int  # rows that the gains of `final` are sums over
-    represented: list[Represented]
-    seed: int
-
-
-def make_selection(outcome: Outcome, labeled_ids: Sequence[str]) -> Selection:
-    """Tables and summary of an outcome."""
-    plan, final, picked = outcome.plan, outcome.final, outcome.picked
-    facts = _facts(outcome)
-    columns, summary = _columns(outcome, facts), _summary(outcome, facts)
-    table = conform(pa.table(columns), SELECTION, name="selection")
-    rows_each = len(outcome.pool_hash_N) / plan.num_rows
-    candidates = candidate_table(outcome.proposed, rows_each=rows_each)
-    summary["mean_gain"] = float(final.gain_C[picked].mean()) / (ONE * outcome.num_scored)
-    return Selection(table, candidates, summary, _represented(outcome), frozenset(labeled_ids))
+    proposed: Candidates  # by the cells
+    shortlist: Shortlist
+    solved: list[Solved]
+    bad_rows: list[BadRow]
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """Of the picks in the order of their ranks."""
+class _Picks:
+    """The picks in the order of their ranks."""
 
+    place_P: np.ndarray  # in the shortlist
+    gain_P: np.ndarray
+    coverage_P: np.ndarray
+    mass_P: np.ndarray
+    runner_up_P: np.ndarray
     joint_PD: np.ndarray
-    alignment_P: np.ndarray
-    mass_P: np.ndarray  # rows of the pool
+    score_P: np.ndarray
     nearest_P: np.ndarray  # rank of the closest pick before it, -1 = none
     redundancy_P: np.ndarray  # uint16, the kernel to it
 
 
-def _facts(outcome: Outcome) -> _Facts:
-    parts = outcome.represented
-    hash_R = np.concatenate([p.hash_P for p in parts])
-    by_hash = np.argsort(hash_R)
-    place = by_hash[np.searchsorted(hash_R[by_hash], outcome.final.hash_C[outcome.picked])]
-    joint_PD = np.concatenate([p.joint_PD for p in parts])[place]
-    score_P = np.concatenate([p.score_P for p in parts])[place]
-    mass_P = np.concatenate([p.mass_P for p in parts])[place] * (len(outcome.pool_hash_N) / outcome.plan.num_routed)
-    nearest_P, redundancy_P = closest_before(joint_PD, outcome.plan.kernel)
-    return _Facts(joint_PD, alignment_of(score_P, outcome.plan.anchors), mass_P, nearest_P, redundancy_P)
+def make_selection(outcome: Outcome, request: Request) -> Selection:
+    """Tables and summary of an outcome."""
+    picks = _merged(outcome)
+    evaluation = _evaluation(outcome, picks)
+    table = conform(pa.table(_columns(outcome, picks)), SELECTION, name="selection")
+    rejects = [(r.sample_id, None, "select", r.reason.value, r.detail) for r in outcome.bad_rows]
+    return Selection(
+        table=table,
+        candidates=_candidate_table(outcome),
+        summary=_summary(outcome, picks, evaluation),
+        rejects=pa.Table.from_pylist([dict(zip(REJECT.names, row, strict=True)) for row in rejects], schema=REJECT),
+        represented=_represented(outcome),
+        evaluation=evaluation,
+        labeled=frozenset({*request.labeled, *request.spec.labeled}),
+    )
 
 
-def _columns(outcome: Outcome, facts: _Facts) -> dict[str, Any]:
-    final, picked, low = outcome.final, outcome.picked, outcome.plan.align_threshold
-    unit = float(ONE * outcome.num_scored)
-    ids = final.ids.take(pa.array(picked))
-    names: list[str] = ids.to_pylist()
-    closest = [None if p < 0 else names[p] for p in facts.nearest_P]
-    redundancy_P = facts.redundancy_P / ONE
-    numbers = zip(facts.mass_P, facts.alignment_P, redundancy_P, closest, strict=True)
-    num_pool = len(outcome.pool_hash_N)
-    return {
-        "rank": pa.array(np.arange(len(picked), dtype=np.int32)),
-        "sample_id": ids,
-        "gain": final.gain_C[picked] / unit,
-        "coverage": final.coverage_C[picked] / unit,
-        "alignment": facts.alignment_P,
-        "redundancy": redundancy_P,
-        "mass": facts.mass_P,
-        "nearest_selected": pa.array(closest, pa.string()),
-        "reason": [explain.pick_reason(m, num_pool, r, red, near, low) for m, r, red, near in numbers],
-        "round": pa.array(np.zeros(len(picked), np.int32)),
-    }
-
-
-def _summary(outcome: Outcome, facts: _Facts) -> dict[str, Any]:
-    plan, sample, num_pool = outcome.plan, outcome.sample, len(outcome.pool_hash_N)
-    in_sample = sample.hash_N <= outcome.pool_hash_N[min(num_pool, MAX_EVALUATED_ROWS) - 1]
-    rows_ND = sample.joint_ND[in_sample]
-    base_N = largest_kernel(rows_ND, plan.labeled_LD, plan.kernel)
-    terms = evaluate(
-        rows_ND, facts.joint_PD, facts.alignment_P, facts.redundancy_P, plan.kernel,
-        base_N=base_N, align_threshold=plan.align_threshold,
+def _merged(outcome: Outcome) -> _Picks:
+    """One batch of all regions: by gain per cost, as inside of each."""
+    solved, shortlist, plan = outcome.solved, outcome.shortlist, outcome.plan
+    names = ("pick_P", "gain_P", "coverage_P", "mass_P", "runner_up_P")
+    arrays = [np.concatenate([getattr(s, name) for s in solved]) for name in names]
+    if len(solved) > 1:
+        key_P = arrays[1] / plan.attributes.costs(shortlist.hash_C[arrays[0]])
+        order = np.lexsort((arrays[0], -key_P))  # places are in the order of ids
+        arrays = [array[order] for array in arrays]
+    place_P, gain_P, coverage_P, mass_P, runner_up_P = arrays
+    joint_PD = shortlist.joint_CD[place_P]
+    nearest_P, redundancy_P = closest_before(joint_PD, plan.kernel)
+    score_P = shortlist.score_C[place_P]
+    return _Picks(
+        place_P, gain_P, coverage_P, mass_P, runner_up_P, joint_PD, score_P, nearest_P, redundancy_P
     )  # fmt: skip
-    open_rows = ~np.isin(sample.hash_N, plan.labeled_hash_L)
+
+
+def _columns(outcome: Outcome, picks: _Picks) -> dict[str, Any]:
+    plan, spec, num_pool = outcome.plan, outcome.plan.spec, len(outcome.pool.hash_N)
+    unit = float(plan.gain_unit(plan.num_routed))
+    ids = outcome.shortlist.ids.take(pa.array(picks.place_P))
+    names: list[str] = ids.to_pylist()
+    closest = [None if p < 0 else names[p] for p in picks.nearest_P]
+    alignment_P, redundancy_P = alignment_of(picks.score_P, plan.anchors), picks.redundancy_P / ONE
+    mass_P = picks.mass_P / plan.weight_unit * (num_pool / plan.num_routed)
+    runners_up = outcome.shortlist.ids.take(pa.array(picks.runner_up_P, mask=picks.runner_up_P < 0))
+    is_included_P = np.isin(outcome.shortlist.hash_C[picks.place_P], plan.forced_hash)
+    facts = zip(mass_P, alignment_P, redundancy_P, closest, runners_up.to_pylist(), is_included_P, strict=True)
+    costs = plan.attributes.costs(outcome.shortlist.hash_C[picks.place_P])
+    return {
+        "rank": pa.array(np.arange(len(names), dtype=np.int32)),
+        "sample_id": ids,
+        "gain": picks.gain_P / unit,
+        "coverage": picks.coverage_P / unit,
+        "alignment": alignment_P,
+        "redundancy": redundancy_P,
+        "mass": mass_P,
+        "nearest_selected": pa.array(closest, pa.string()),
+        "runner_up": runners_up,
+        "cost": pa.array(costs) if plan.attributes.cost_N is not None else pa.nulls(len(names), pa.float64()),
+        "reason": [
+            explain.pick_reason(
+                mass, num_pool, r, red, near, runner_up,
+                low=spec.align_threshold, duplicate=spec.duplicate_kernel, is_included=bool(included),
+            )
+            for mass, r, red, near, runner_up, included in facts
+        ],
+        "round": pa.array(np.zeros(len(names), np.int32)),
+    }  # fmt: skip
+
+
+def _evaluation(outcome: Outcome, picks: _Picks) -> Evaluation:
+    plan, sample, num_pool = outcome.plan, outcome.sample, len(outcome.pool.hash_N)
+    in_sample = sample.hash_N <= outcome.pool.hash_N[min(num_pool, MAX_EVALUATED_ROWS) - 1]
+    rows_ND = sample.joint_ND[in_sample]
+    open_rows = ~np.isin(sample.hash_N, plan.closed_hash)
     is_whole = len(sample.hash_N) == num_pool
-    random = random_equivalent_budget(
+    return evaluate(
         rows_ND,
+        picks.joint_PD,
         sample.joint_ND[open_rows if is_whole else open_rows & ~in_sample],
         plan.kernel,
-        terms.coverage,
+        aligned_P=plan.aligned(picks.score_P),
+        redundancy_P=picks.redundancy_P,
+        lambda_align=plan.lambda_align,
+        lambda_div=plan.spec.lambda_div,
         num_pool=None if is_whole else num_pool,
-        base_N=base_N,
-        seed=outcome.seed,
+        base_N=largest_kernel(rows_ND, plan.labeled_LD, plan.kernel),
+        weight_N=_sample_weights(plan, sample.hash_N[in_sample], rows_ND),
+        seed=plan.seed,
     )
-    return {
-        "num_pool": num_pool,
+
+
+def _sample_weights(plan: Plan, hash_N: np.ndarray, rows_ND: np.ndarray) -> np.ndarray | None:
+    if plan.weight_unit == 1:
+        return None
+    weight_N = plan.attributes.weights(hash_N)
+    return weight_N if plan.tempering is None else weight_N * tempered(rows_ND, plan.tempering)
+
+
+def _summary(outcome: Outcome, picks: _Picks, evaluation: Evaluation) -> dict[str, Any]:
+    plan, solved = outcome.plan, outcome.solved
+    worth = asdict(evaluation)
+    num_picks = len(picks.place_P)
+    costs = plan.attributes.costs(outcome.shortlist.hash_C[picks.place_P])
+    objective = evaluation.terms.objective
+    summary = {
+        "num_pool": len(outcome.pool.hash_N),
         "num_labeled": len(plan.labeled_hash_L),
-        "budget": plan.budget,
-        "coverage": terms.coverage,
-        "alignment": terms.alignment,
-        "redundancy": terms.redundancy,
-        "objective": terms.coverage + plan.lambda_align * terms.alignment - plan.lambda_div * terms.redundancy,
-        "random_equivalent_budget": random.budget,
-        "random_equivalent_is_bound": random.is_bound,
-        "mean_alignment": float(facts.alignment_P.mean()),
+        "budget": num_picks,
+        **worth.pop("terms"),
+        **worth,
+        "mean_gain": float(picks.gain_P.mean()) / plan.gain_unit(plan.num_routed),
+        "mean_alignment": float(alignment_of(picks.score_P, plan.anchors).mean()),
         "separation": plan.anchors.separation,
         "lambda_align": plan.lambda_align,
-        "lambda_div": plan.lambda_div,
-        "align_threshold": plan.align_threshold,
+        "lambda_div": plan.spec.lambda_div,
+        "align_threshold": plan.spec.align_threshold,
+        "strategy": plan.spec.strategy.kind,
+        "num_swaps": sum(s.num_swaps for s in solved),
+        "swap_gain": sum(s.swap_gain for s in solved) / plan.gain_unit(plan.num_rows) / objective if objective else 0.0,
+        "num_duplicates": int((picks.redundancy_P >= plan.duplicate_kernel).sum()),
+        "num_rejected": len(outcome.bad_rows),
         "bandwidth": plan.kernel.bandwidth / UNIT**2,
         "num_cells": len(np.unique(outcome.proposed.cell_C)),
         "num_candidates": len(outcome.proposed.hash_C),
+        "num_shortlisted": len(outcome.shortlist.hash_C),
         "num_rows_solved": plan.num_rows,
         "num_near_anchors": plan.anchors.num_near,
-        "gain_unit": float(ONE * plan.num_rows),
-        "seed": outcome.seed,
+        "gain_unit": float(plan.gain_unit(plan.num_rows)),
+        "seed": plan.seed,
     }
+    if plan.attributes.cost_N is not None:
+        summary["total_cost"] = float(costs.sum())
+    if plan.spec.align_form == "linear" and plan.lambda_align > 0:
+        summary["warning"] = LINEAR_WARNING
+    return summary
+
+
+def _candidate_table(outcome: Outcome) -> pa.Table:
+    """The CANDIDATE table; masses are rows of the pool."""
+    proposed, plan = outcome.proposed, outcome.plan
+    _, cell_C = np.unique(proposed.cell_C, return_inverse=True)
+    mass_C = proposed.mass_C * (len(outcome.pool.hash_N) / plan.num_rows)
+    columns = [cell_C, proposed.rank_C, proposed.ids, mass_C, proposed.gain_C]
+    return pa.table([pa.array(c).cast(f.type) for c, f in zip(columns, CANDIDATE, strict=True)], schema=CANDIDATE)
 
 
 def _represented(outcome: Outcome) -> pa.Table | None:
-    if not any(len(p.row_ids) for p in outcome.represented):
+    rows = [s.rows for s in outcome.solved]
+    if not any(len(r.ids) for r in rows):
         return None
-    plan, ids, by, kernels, alignments = outcome.plan, [], [], [], []
-    for part in outcome.represented:
-        place = pa.array(part.row_pick_N, mask=part.row_pick_N < 0)
-        ids.append(part.row_ids)
-        by.append(pc.take(part.ids, place))
-        kernels.append(np.where(part.row_pick_N < 0, 0, kernel_of(part.row_distance_N, plan.kernel)) / ONE)
-        alignments.append(alignment_of(part.row_score_N, plan.anchors))
-    return explain.represented_table(
-        pa.concat_arrays(ids), pa.concat_arrays(by), np.concatenate(kernels), np.concatenate(alignments)
-    )
+    ids = pa.concat_arrays([r.ids for r in rows])
+    pick_N, kernel_N, score_N = (np.concatenate([getattr(r, n) for r in rows]) for n in _ANSWERS)
+    by = pc.take(outcome.shortlist.ids, pa.array(pick_N, mask=pick_N < 0))
+    alignment_N = alignment_of(score_N, outcome.plan.anchors)
+    return explain.represented_table(ids, by, np.where(pick_N < 0, 0, kernel_N) / ONE, alignment_N)
+
+
+_ANSWERS: Sequence[str] = tuple(name for name in RowAnswers.__dataclass_fields__ if name != "ids")

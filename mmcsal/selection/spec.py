@@ -1,38 +1,94 @@
 """Parameters of Stage 2: which pairs to label first."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mmcsal.contracts.spec import Spec
+from mmcsal.selection.facility_location import FacilityLocationSpec
+from mmcsal.selection.parametric import ParametricSpec
 
 Count = Annotated[int, Field(ge=1, strict=True)]  # strict: 1.0 is no count, but a fraction out of range
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Ids = tuple[str, ...] | str  # ids, or the path of a .txt, .csv or .parquet file of them
 
 
-class SelectSpec(Spec):
-    """Parameters of the objective `f = Cov + lambda_align * Align - lambda_div * Red` and of its solver."""
+class TotalCost(Spec):
+    """A budget in the unit of the samples' costs (hours of annotation, money)."""
 
-    # How many samples to select: a count, or a fraction of the samples that may still be selected.
-    budget: Count | Fraction = 0.05
-    # Weight of the alignment regularizer: picks whose modalities disagree are worth less.
-    lambda_align: Annotated[float, Field(ge=0)] = 0.25
-    # Weight of the extra diversity: picks close to an earlier pick are worth less. Coverage alone already has
-    # diminishing returns; 0.25 may help on long tails.
-    lambda_div: Annotated[float, Field(ge=0)] = 0.0
-    # Only the tail is punished: every alignment score from this value upwards counts as fully aligned.
-    align_threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
-    # Multiply lambda_align by clip((separation - .6) / .3, 0, 1): where own pairs cannot be told from shuffled
-    # pairs, the alignment score is noise and must not steer the selection.
-    scale_by_confidence: bool = True
-    # Samples whose similarities form the profile that alignment compares; 2048-4096 for fine-grained pools.
-    num_anchors: Annotated[int, Field(ge=8, le=8192)] = 1024
+    cost: Annotated[float, Field(gt=0)]
+
+
+class Quota(Spec):
+    """How many picks one value of a column must and may have."""
+
+    column: str  # of the manifest, such as `source`; or of what the caller passes as `columns`
+    value: str
+    min: Annotated[int, Field(ge=0)] = 0
+    max: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _has_room(self) -> "Quota":
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"quota of {self.column}={self.value!r}: max {self.max} is below min {self.min}")
+        return self
+
+
+class MmcsalSpec(Spec):
+    """The default strategy: greedy in cells, one greedy and a swap search over what the cells propose."""
+
+    kind: Literal["mmcsal"] = "mmcsal"
     # Pools up to this many rows are solved as one cell; no cell of a larger pool holds more. The memory of a
     # task grows with its square (two bytes a pair of rows).
     max_cell_size: Annotated[int, Field(ge=16, le=32768)] = 8192
     # Up to this many rows a pick every row takes part in the selection; with more, 1/2 of this many rows a pick do
     # (those of lowest hash), and an exchange pass moves each pick to the best medoid of what it covers.
     max_rows_per_pick: Annotated[int, Field(ge=16)] = 1024
+    # Passes of the swap search over the candidates; 0 = none. It ends by itself when nothing improves.
+    max_swap_passes: Annotated[int, Field(ge=0)] = 10
+
+
+Strategy = Annotated[MmcsalSpec | FacilityLocationSpec | ParametricSpec, Field(discriminator="kind")]
+
+
+class SelectSpec(Spec):
+    """Parameters of the objective `f = Cov + lambda_align * Align - lambda_div * Red` and of its solver."""
+
+    # How many samples to select: a count, a fraction of the samples that may still be selected, or {cost: total}.
+    budget: Count | Fraction | TotalCost = 0.05
+    # Weight of the alignment regularizer: picks whose modalities disagree are worth less.
+    lambda_align: Annotated[float, Field(ge=0)] = 0.25
+    # Weight of the extra diversity: picks close to an earlier pick are worth less. Coverage alone already has
+    # diminishing returns; 0.25 may help on long tails.
+    lambda_div: Annotated[float, Field(ge=0)] = 0.0
+    # anchors: do both modalities place a sample near the same samples? Needs no shared space. cosine and prototypes
+    # compare the two vectors of a pair, and need encoders that share one space.
+    align_score: Literal["anchors", "prototypes", "cosine"] = "anchors"
+    # hinge: a bonus up to the threshold. discount: what a pick covers counts less below it. gate: below it only
+    # when nothing else is left. linear: a bonus over the whole range, which rewards easy samples: to compare with.
+    align_form: Literal["hinge", "discount", "gate", "linear"] = "hinge"
+    # What a score means: its place among shuffled pairs, or among the pool's own pairs (punishes rare classes).
+    align_calibration: Literal["shuffled", "percentile"] = "shuffled"
+    # Only the tail is punished: every alignment score from this value upwards counts as fully aligned.
+    align_threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
+    # Less weight where own pairs cannot be told from shuffled pairs: there the score is noise and must not steer.
+    scale_by_confidence: bool = True
+    # Samples whose similarities form the profile that alignment compares; 2048-4096 for fine-grained pools.
+    num_anchors: Annotated[int, Field(ge=8, le=8192)] = 512
+    # Samples of dense regions count density^-tempering: 0 = every sample counts once, .5 helps rare classes.
+    tempering: Annotated[float, Field(ge=0, le=1)] = 0.0
+    # Picks that are this close to an earlier pick (kernel in [0, 1]) are taken only when nothing else is left.
+    duplicate_kernel: Annotated[float, Field(gt=0, le=1)] = 0.98
+    # Ids that are in the batch whatever they are worth, and ids that never are (they still count as pool).
+    include: Ids = ()
+    exclude: Ids = ()
+    # Ids that have labels already: they cover what lies around them, and are never selected.
+    labeled: Ids = ()
+    # Least and largest numbers of picks by value of a column.
+    quotas: tuple[Quota, ...] = ()
+    # What to do with rows whose vectors are missing, zero or not finite: stop, or leave them out as rejects.
+    bad_rows: Literal["error", "reject"] = "error"
+    strategy: Strategy = MmcsalSpec()
 
     @field_validator("budget", mode="before")
     @classmethod
@@ -40,3 +96,12 @@ class SelectSpec(Spec):
         if isinstance(value, bool):
             raise ValueError("budget must be a count >= 1 or a fraction in (0, 1)")
         return value
+
+    @field_validator("quotas")
+    @classmethod
+    def _one_quota_a_value(cls, quotas: tuple[Quota, ...]) -> tuple[Quota, ...]:
+        seen = [(q.column, q.value) for q in quotas]
+        repeated = sorted({key for key in seen if seen.count(key) > 1})
+        if repeated:
+            raise ValueError(f"more than one quota of {', '.join(f'{c}={v!r}' for c, v in repeated)}")
+        return quotas

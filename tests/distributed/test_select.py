@@ -8,7 +8,7 @@ from mmcsal import select_pairs
 from mmcsal.contracts.embedding import embedding_schema, vector_column
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.distributed.select import select_over_ray
-from mmcsal.selection import SelectSpec
+from mmcsal.selection import MmcsalSpec, SelectSpec
 
 NUM_ROWS, BUDGET = 2500, 40
 SCHEMA = embedding_schema({"video": 12, "audio": 20})
@@ -48,7 +48,7 @@ def write(folder, vectors, num_shards, *, row_group_size=None):
 @pytest.mark.parametrize("settings", [{}, {"max_cell_size": 256}, {"max_rows_per_pick": 16}])
 def test_the_result_is_that_of_one_process(ray_session, tmp_path, vectors, num_shards, settings, monkeypatch):
     monkeypatch.setattr("mmcsal.selection.pipeline.MAX_BAG_ROWS", 1000)  # several bags
-    spec = SelectSpec(budget=BUDGET, **settings)
+    spec = SelectSpec(budget=BUDGET, strategy=MmcsalSpec(**settings))
     local = select_pairs(*vectors, BUDGET, sample_ids=IDS, labeled=["clip-9"], config=spec, seed=5)
     files, steps = write(tmp_path, vectors, num_shards), []
     found = select_over_ray(

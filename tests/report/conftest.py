@@ -259,5 +259,7 @@ def _selection(ids: list[str], num_picks: int, uri_prefix: str) -> pa.Table:
         "nearest_selected": [None, *picks[:-1]][:num_picks],
         "reason": [f"It stands for {max(1, 24 - r // 2)} clips, and its sound fits its picture well." for r in ranks],
         "round": pa.array(np.zeros(num_picks), pa.int32()),
+        "runner_up": [ids[(i * 7 + 1) % len(ids)] if i % 2 else None for i in range(num_picks)],
+        "cost": 1.5 + ranks,
     }
     return conform(pa.table(columns), SELECTION, name="selection").take(ranks[::-1])

@@ -81,6 +81,12 @@ class TestDefaultRun:
         assert rows[1][1].startswith("clip_0007")
         assert rows[0][2].startswith("It stands for 24 clips")
 
+    def test_runner_up_is_named_beside_the_reason_where_there_is_one(self, page):
+        assert "Runner-up" not in page.row_of("1")[2]
+        assert page.row_of("2")[2].endswith("clip_0008")
+        assert page.text.count("Runner-up: clip_") == 16
+        assert "should the pick turn out to be unusable" in page.text
+
     def test_metrics_over_epochs(self, page):
         assert "The modality gap fell from 1.02 before training to 0.148 after it." in page.text
         assert "The recall at 1 (video to audio) rose from" in page.text
@@ -236,6 +242,35 @@ def test_a_coverage_curve_becomes_a_figure(make_run, parse):
     assert "budget.png" in names_in(run_dir)
     assert any("from 0.100 to 0.600" in image["alt"] for image in page.attributes("img"))
     assert "coverage_curve" not in page.text
+    assert "Stopping after" not in page.text  # an older run: neither a knee nor what random picks would need
+    assert "of random picks (dashed)" not in page.text
+
+
+def test_both_curves_come_with_what_the_knee_keeps_and_what_random_picks_need(make_run, parse):
+    curves = {
+        "coverage_curve": [[0, 0.0], [8, 0.45], [32, 0.6]],
+        "random_curve": [[0, 0.0], [32, 0.4], [71, 0.6]],
+        "knee": 8,
+    }
+    run_dir = make_run(summary={"random_equivalent_budget": 71, "random_equivalent_is_bound": False, **curves})
+    page = parse(build_report(run_dir, QUICK))
+    assert "Stopping after 8 labels would keep 75 % of the gain in coverage" in page.text
+    assert "Random picks would need 71 labels for the same coverage, 2.2 times as many." in page.text
+    assert "of this selection and of random picks (dashed)" in page.text
+    assert any("from 0 to 0.600, and that of random picks" in image["alt"] for image in page.attributes("img"))
+    assert page.row_of("knee")[1] == "8"
+    assert "random_curve" not in page.text
+
+
+def test_a_selection_older_than_its_newest_columns_has_no_runner_up(make_run, parse):
+    run_dir = make_run()
+    table = run_dir.dataset("selection").to_table()
+    run_dir.clear("selection")
+    run_dir.write_part("selection", "part-00000.parquet", table.drop_columns(["runner_up", "cost"]))
+    page = parse(build_report(run_dir, QUICK))
+    assert "Label these 32 clips first" in page.text
+    assert "Runner-up" not in page.text
+    assert run_dir.read_bytes("report", "selection.csv").decode("utf-8-sig").startswith(",".join(table.column_names))
 
 
 def test_a_report_that_shrinks_leaves_no_stale_pictures(make_run):

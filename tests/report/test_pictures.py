@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mmcsal.report import figures, pictures
+from mmcsal.report.budget import Budget
 from mmcsal.report.facts import MapPoints, RejectCount, Series
 
 RATE_HZ = 16_000
@@ -85,4 +86,27 @@ class TestFigures:
         assert self.size_of(figures.rejects_png(rejects))[1] > self.size_of(figures.rejects_png(rejects[:2]))[1]
 
     def test_a_curve_of_one_point(self):
-        assert self.size_of(figures.budget_png([[5, 0.4]], 5, None))[0] > 1000
+        assert self.size_of(figures.budget_png(Budget(5, ((5.0, 0.4),))))[0] > 1000
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {},
+            {"knee": 4},
+            {"random_labels": 24},
+            {"random_labels": 240},  # far outside the picture
+            {"random_labels": 3},  # better than the selection
+            {"knee": 4, "random_labels": 24, "coverage_random": 0.5},
+        ],
+    )
+    def test_budget_curves_with_what_was_measured(self, more):
+        curve, random_curve = ((0.0, 0.0), (4.0, 0.5), (10.0, 0.6)), ((0.0, 0.0), (10.0, 0.5), (240.0, 0.8))
+        bare = figures.budget_png(Budget(10, curve, random_curve))
+        png = figures.budget_png(Budget(10, curve, random_curve, **more))
+        assert self.size_of(png) == self.size_of(bare)
+        assert (png != bare) == bool(more)
+
+    @pytest.mark.filterwarnings("error")
+    def test_budget_curves_without_height(self):
+        level = ((0.0, 0.0), (10.0, 0.0))
+        assert self.size_of(figures.budget_png(Budget(10, level, level, 0.0)))[0] > 1000

@@ -6,7 +6,7 @@ import pytest
 
 from mmcsal.contracts.clip import read_tensor
 from mmcsal.contracts.ids import order_by_hash
-from mmcsal.report.gather import gather
+from mmcsal.report.gather import gather, read_picks
 from mmcsal.report.lookup import lowest_hash_ids, rows_of_ids
 from mmcsal.report.plane import principal_plane
 from mmcsal.report.spec import ReportSpec
@@ -69,6 +69,25 @@ class TestPrincipalPlane:
         assert points_N2.shape == (shape[0], 2)
         assert np.isfinite(points_N2).all()
         assert explained_2 == (0.0, 0.0)
+
+
+def test_a_selection_older_than_its_newest_columns_is_read(make_run):
+    run_dir = make_run(num_picks=3)
+    table = run_dir.dataset("selection").to_table()
+    run_dir.clear("selection")
+    run_dir.write_part("selection", "part-00000.parquet", table.drop_columns(["runner_up", "cost"]))
+    picks = read_picks(run_dir)
+    assert [(p.sample_id, p.runner_up, p.cost) for p in picks] == [
+        ("clip_0000", None, None),
+        ("clip_0007", None, None),
+        ("clip_0014", None, None),
+    ]
+
+
+def test_picks_hold_every_column_of_the_selection(default_run):
+    rows = default_run.dataset("selection").to_table().sort_by("rank").to_pylist()
+    picks = read_picks(default_run)
+    assert [{name: getattr(pick, name) for name in rows[0]} for pick in picks] == rows
 
 
 def test_a_metric_measured_twice_holds_its_later_value(make_run):

@@ -2,8 +2,18 @@
 
 import pytest
 
+from mmcsal.contracts.reject import Reason
 from mmcsal.report.facts import RunFacts, Series
-from mmcsal.report.words import change_sentence, duration, number, percent, summary_rows, verdict
+from mmcsal.report.words import (
+    REASON_MEANINGS,
+    budget_sentences,
+    change_sentence,
+    duration,
+    number,
+    percent,
+    summary_rows,
+    verdict,
+)
 
 
 def facts_of(num_selected=32, round_number=0, modalities=("video", "audio"), **summary):
@@ -65,6 +75,57 @@ class TestVerdict:
         assert verdict(facts_of()).support == ""
 
 
+KEEPS = "Stopping after 8 labels would keep 75 % of the gain in coverage: each label after them brings less"
+
+
+class TestBudgetSentences:
+    CURVE = ((0, 0.2), (8, 0.5), (32, 0.6))
+
+    @pytest.mark.parametrize(
+        ("facts", "sentences"),
+        [
+            (facts_of(coverage_curve=CURVE, knee=8), [f"{KEEPS} than the average."]),
+            (
+                facts_of(coverage_curve=((0, 0.2), (1, 0.4), (32, 0.6)), knee=1),
+                [f"{KEEPS} than the average.".replace("8 labels", "1 label").replace("75", "50").replace("them", "it")],
+            ),
+            (facts_of(coverage_curve=CURVE), []),
+            (facts_of(coverage_curve=CURVE, knee=32), []),  # stopping at the end is no choice
+            (facts_of(coverage_curve=((0, 0.6), (8, 0.6), (32, 0.6)), knee=8), []),
+            (facts_of(knee=8), []),
+            (
+                facts_of(coverage_curve=CURVE, knee=8, random_equivalent_budget=71),
+                [
+                    f"{KEEPS} than the average.",
+                    "Random picks would need 71 labels for the same coverage, 2.2 times as many.",
+                ],
+            ),
+            (
+                facts_of(random_equivalent_budget=4000, random_equivalent_is_bound=True),
+                ["Random picks would need at least 4,000 labels for the same coverage."],
+            ),
+            (facts_of(random_equivalent_budget=30), ["Random picks would need 30 labels for the same coverage."]),
+            (facts_of(random_equivalent_budget=33), ["Random picks would need 33 labels for the same coverage."]),
+            (facts_of(random_equivalent_budget=1), ["Random picks would need 1 label for the same coverage."]),
+            (
+                facts_of(random_equivalent_budget=20, random_equivalent_is_bound=True),
+                ["No random batch that could be tried reaches the same coverage."],
+            ),
+            (
+                facts_of(random_equivalent_budget=None),
+                ["No random batch that could be tried reaches the same coverage."],
+            ),
+            (facts_of(num_selected=0, coverage_curve=((0, 0.2),), random_equivalent_budget=0), []),
+        ],
+    )
+    def test_say_what_was_measured(self, facts, sentences):
+        assert budget_sentences(facts) == sentences
+
+
+def test_every_reason_of_a_reject_has_a_meaning():
+    assert REASON_MEANINGS.keys() == set(Reason)
+
+
 def test_summary_rows_show_what_there_is():
     rows = summary_rows(
         {"gain_unit": 7.0, "zeta": 3, "coverage": 0.5, "random_equivalent_budget": None, "coverage_curve": [[1, 0.1]]}
@@ -79,6 +140,26 @@ def test_summary_rows_show_what_there_is():
 def test_summary_rows_say_that_a_bound_is_one():
     rows = summary_rows({"random_equivalent_budget": 4000, "random_equivalent_is_bound": True})
     assert [row[1] for row in rows] == ["4,000 or more"]
+
+
+def test_summary_rows_explain_every_number_of_a_selection_and_leave_out_its_curves():
+    summary = {
+        "coverage_curve": [[0, 0.0], [32, 0.6]],
+        "random_curve": [],
+        "coverage_random": 0.4,
+        "gain_over_random": 1 / 3,
+        "knee": 8,
+        "strategy": "hybrid",
+        "num_swaps": 5,
+        "swap_gain": 0.0123,
+        "num_duplicates": 0,
+        "total_cost": 1250.5,
+        "num_rejected": 2,
+    }
+    rows = {name: (value, meaning) for name, value, meaning in summary_rows(summary)}
+    assert rows.keys() == summary.keys() - {"coverage_curve", "random_curve"}
+    assert all(meaning for _, meaning in rows.values())
+    assert [rows[name][0] for name in ("strategy", "gain_over_random", "total_cost")] == ["hybrid", "0.333", "1,250"]
 
 
 @pytest.mark.parametrize(

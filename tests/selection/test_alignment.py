@@ -1,50 +1,56 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from mmcsal.contracts.errors import InputError
 from mmcsal.selection.alignment import (
     NEUTRAL,
     NEUTRAL_R,
+    _kth_largest,
     align_scores,
     alignment_of,
     calibrate,
     confidence,
     fit_anchors,
+    percentile,
 )
-from mmcsal.selection.quantize import quantize
+from mmcsal.selection.quantize import quantize_joint
 
 NUM_ROWS, NUM_ANCHORS = 1500, 400
 
 
-def scored(pool, num_anchors=NUM_ANCHORS):
-    a_ND, v_ND, hash_N = quantize(pool.a_ND), quantize(pool.v_ND), np.arange(len(pool.a_ND), dtype=np.uint64)
-    anchors = fit_anchors(hash_N[:num_anchors], a_ND[:num_anchors], v_ND[:num_anchors])
-    return a_ND, v_ND, hash_N, anchors
+def scored(pool, num_anchors=NUM_ANCHORS, **given):
+    """Quantised rows, their hashes, the width of the first modality, and anchors fitted on the first rows."""
+    joint_ND, hash_N = quantize_joint(pool.a_ND, pool.v_ND), np.arange(len(pool.a_ND), dtype=np.uint64)
+    width_a = pool.a_ND.shape[1]
+    return joint_ND, hash_N, width_a, fit_anchors(hash_N[:num_anchors], joint_ND[:num_anchors], width_a, **given)
 
 
-def plain_score(row, a_ND, v_ND, num_anchors, num_near):
+def plain_score(row, joint_ND, width_a, num_anchors, num_near):
     """The definition, in Python integers, one row at a time."""
     profiles = []
-    for x_ND in (a_ND, v_ND):
+    for x_ND in (joint_ND[:, :width_a], joint_ND[:, width_a:]):
         sims = {m: int(x_ND[row].astype(int) @ x_ND[m].astype(int)) for m in range(num_anchors) if m != row}
         limit = sorted(sims.values(), reverse=True)[num_near - 1]
-        profiles.append({m: max(s - limit, 0) // 1024 for m, s in sims.items()})
+        profiles.append({m: max(s - limit, 0) // 512 for m, s in sims.items()})
     product = sum(profiles[0][m] * profiles[1][m] for m in profiles[0])
     norms = [sum(p * p for p in profile.values()) ** 0.5 for profile in profiles]
     return round(65535 * product / (norms[0] * norms[1]))
 
 
 def test_scores_follow_the_definition(views):
-    a_ND, v_ND, hash_N, anchors = scored(views(200), num_anchors=60)
-    score_N = align_scores(hash_N, a_ND, v_ND, anchors)
+    joint_ND, hash_N, width_a, anchors = scored(views(200), num_anchors=60)
+    score_N = align_scores(hash_N, joint_ND, width_a, anchors)
     for row in (0, 7, 59, 60, 150):  # anchors and others
-        assert score_N[row] == plain_score(row, a_ND, v_ND, 60, anchors.num_near)
+        assert score_N[row] == plain_score(row, joint_ND, width_a, 60, anchors.num_near)
 
 
 def test_shuffled_pairs_are_found(views):
     pool = views(NUM_ROWS, misaligned=0.15)
-    a_ND, v_ND, hash_N, anchors = scored(pool)
-    r_N = alignment_of(align_scores(hash_N, a_ND, v_ND, anchors), anchors)
+    joint_ND, hash_N, width_a, anchors = scored(pool)
+    r_N = alignment_of(align_scores(hash_N, joint_ND, width_a, anchors), anchors)
     assert r_N.min() >= 0
     assert r_N.max() <= 1
     assert roc_auc_score(~pool.is_misaligned_N, r_N) > 0.95
@@ -55,16 +61,17 @@ def test_shuffled_pairs_are_found(views):
 
 def test_unrelated_modalities_give_no_confidence():
     rng = np.random.default_rng(0)
-    a_ND, v_ND = quantize(rng.normal(size=(500, 16))), quantize(rng.normal(size=(500, 16)))
-    anchors = fit_anchors(np.arange(500, dtype=np.uint64), a_ND, v_ND)
+    joint_ND = quantize_joint(rng.normal(size=(500, 16)), rng.normal(size=(500, 16)))
+    anchors = fit_anchors(np.arange(500, dtype=np.uint64), joint_ND, 16)
     assert anchors.separation == pytest.approx(0.5, abs=0.08)
     assert confidence(anchors.separation) == 0
 
 
 def test_calibration_is_against_shuffled_pairs(views):
     pool = views(NUM_ROWS)
-    a_ND, v_ND, hash_N, anchors = scored(pool)
-    shuffled_N = alignment_of(align_scores(hash_N + 10**6, a_ND, v_ND[::-1], anchors), anchors)
+    joint_ND, hash_N, width_a, anchors = scored(pool)
+    mispaired_ND = np.concatenate([joint_ND[:, :width_a], joint_ND[::-1, width_a:]], axis=1)
+    shuffled_N = alignment_of(align_scores(hash_N + 10**6, mispaired_ND, width_a, anchors), anchors)
     assert np.mean(shuffled_N == 0) > 0.45  # more than half where most shuffled pairs share no anchor at all
     assert np.mean(shuffled_N == 1) == pytest.approx(0.05, abs=0.05)
 
@@ -78,15 +85,68 @@ def test_r_is_the_share_of_shuffled_pairs_below():
 
 
 def test_rows_without_a_profile_are_neutral():
-    a_ND = np.full((20, 4), 2000, np.int16)
-    anchors = fit_anchors(np.arange(20, dtype=np.uint64), a_ND, a_ND)
-    score_N = align_scores(np.arange(20, dtype=np.uint64), a_ND, a_ND, anchors)
+    joint_ND = np.full((20, 8), 1414, np.int16)
+    anchors = fit_anchors(np.arange(20, dtype=np.uint64), joint_ND, 4)
+    score_N = align_scores(np.arange(20, dtype=np.uint64), joint_ND, 4, anchors)
     assert set(score_N) == {NEUTRAL}
     assert set(alignment_of(score_N, anchors)) == {NEUTRAL_R}
     assert anchors.separation == 0.5
 
 
 def test_too_few_anchors_are_neutral():
-    a_ND = quantize(np.eye(3))
-    anchors = fit_anchors(np.arange(3, dtype=np.uint64), a_ND, a_ND)
-    assert set(align_scores(np.arange(3, dtype=np.uint64), a_ND, a_ND, anchors)) == {NEUTRAL}
+    joint_ND = quantize_joint(np.eye(3), np.eye(3))
+    anchors = fit_anchors(np.arange(3, dtype=np.uint64), joint_ND, 3)
+    assert set(align_scores(np.arange(3, dtype=np.uint64), joint_ND, 3, anchors)) == {NEUTRAL}
+
+
+@dataclass(frozen=True)
+class SharedSpace:
+    """Both modalities in one space, some pairs shuffled."""
+
+    a_ND: np.ndarray
+    v_ND: np.ndarray
+    is_misaligned_N: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def shared():
+    rng = np.random.default_rng(3)
+    latent = rng.normal(size=(20, 12))[rng.integers(0, 20, NUM_ROWS)] + 0.4 * rng.normal(size=(NUM_ROWS, 12))
+    a_ND, v_ND = (latent + 0.3 * rng.normal(size=latent.shape) for _ in range(2))
+    is_misaligned_N = rng.random(NUM_ROWS) < 0.1
+    v_ND[is_misaligned_N] = v_ND[is_misaligned_N][::-1]
+    return SharedSpace(a_ND, v_ND, is_misaligned_N)
+
+
+@pytest.mark.parametrize("score", ["anchors", "prototypes", "cosine"])
+def test_every_score_finds_shuffled_pairs_in_a_shared_space(shared, score):
+    joint_ND, hash_N, width_a, anchors = scored(shared, score=score)
+    r_N = alignment_of(align_scores(hash_N, joint_ND, width_a, anchors), anchors)
+    assert roc_auc_score(~shared.is_misaligned_N, r_N) > 0.9
+    assert anchors.separation > 0.9
+
+
+def test_the_cosine_score_is_the_cosine(shared):
+    joint_ND, hash_N, width_a, anchors = scored(shared, score="cosine")
+    unit_2ND = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (shared.a_ND, shared.v_ND)]
+    expected_N = 65535 * (np.sum(unit_2ND[0] * unit_2ND[1], axis=1) + 1) / 2
+    assert np.abs(align_scores(hash_N, joint_ND, width_a, anchors) - expected_N).max() < 40
+
+
+def test_widths_that_differ_need_anchors(views):
+    with pytest.raises(InputError, match=r"align_score: 'cosine' needs both modalities in one space.*24 and 40"):
+        scored(views(50), score="cosine")
+
+
+def test_a_percentile_is_the_place_among_own_pairs():
+    counts = np.zeros(65536, np.int64)
+    counts[100:200] = 1
+    assert percentile(counts)[[0, 100, 150, 199, 65535]] == pytest.approx([0, 0, 0.5, 0.99, 1])
+
+
+@pytest.mark.parametrize("scale", [2**24 - 1, 10**6, 300, 2])
+def test_the_kth_largest_is_that_of_a_sort(scale):
+    rng, counts_C, left_M = np.random.default_rng(scale), np.zeros(512, np.int64), np.zeros(257, np.int32)
+    for num_near in (1, 2, 100, 256, 257):
+        row_M = rng.integers(-scale, scale, 257).astype(np.float32)
+        assert _kth_largest(row_M, num_near, counts_C, left_M) == np.sort(row_M)[-num_near]

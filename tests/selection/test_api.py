@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mmcsal import select_pairs
 from mmcsal.contracts.errors import InputError, TableError
-from mmcsal.selection import SelectSpec
+from mmcsal.selection import MmcsalSpec, SelectSpec
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,10 @@ def test_it_works_without_ray():
 @given(st.integers(0, 2**32 - 1), st.sampled_from([100, 8192]))
 def test_row_order_does_not_matter(views, seed, max_cell_size):
     pool = views(500, seed=1, misaligned=0.1)
-    ids, config = np.array([f"clip-{i}" for i in range(500)]), SelectSpec(max_cell_size=max_cell_size, num_anchors=200)
+    ids, config = (
+        np.array([f"clip-{i}" for i in range(500)]),
+        SelectSpec(strategy=MmcsalSpec(max_cell_size=max_cell_size), num_anchors=200),
+    )
     order = np.random.default_rng(seed).permutation(500)
     first = select_pairs(pool.a_ND, pool.v_ND, 25, sample_ids=ids, labeled=["clip-3"], config=config)
     other = select_pairs(
@@ -43,7 +46,9 @@ def test_exactly_the_budget_of_unlabeled_rows(views, num_rows, data):
     pool = views(num_rows, seed=num_rows)
     labeled = data.draw(st.sets(st.integers(0, num_rows - 1), max_size=num_rows - 1))
     budget = data.draw(st.integers(1, num_rows - len(labeled)))
-    spec = SelectSpec(max_cell_size=16, lambda_div=data.draw(st.sampled_from([0.0, 0.5])), max_rows_per_pick=16)
+    spec = SelectSpec(
+        lambda_div=data.draw(st.sampled_from([0.0, 0.5])), strategy=MmcsalSpec(max_cell_size=16, max_rows_per_pick=16)
+    )
     selection = select_pairs(pool.a_ND, pool.v_ND, budget, labeled=map(str, labeled), config=spec)
     assert len(selection.sample_ids) == len(set(selection.sample_ids)) == budget
     assert not {int(i) for i in selection.sample_ids} & labeled
@@ -102,12 +107,12 @@ def test_equal_rows_are_picked_in_the_order_of_their_ids(num_rows, budget):
 
 def test_a_large_pool_of_equal_rows_is_cut():
     x_ND = np.ones((200, 3))
-    selection = select_pairs(x_ND, x_ND, 50, config=SelectSpec(max_cell_size=64))
+    selection = select_pairs(x_ND, x_ND, 50, config=SelectSpec(strategy=MmcsalSpec(max_cell_size=64)))
     assert len(set(selection.sample_ids)) == 50
 
 
 def test_all_rows_can_be_selected(pool):
-    selection = select_pairs(pool.a_ND, pool.v_ND, 800, config=SelectSpec(max_cell_size=128))
+    selection = select_pairs(pool.a_ND, pool.v_ND, 800, config=SelectSpec(strategy=MmcsalSpec(max_cell_size=128)))
     assert sorted(selection.sample_ids) == sorted(map(str, range(800)))
 
 
@@ -130,7 +135,7 @@ def bad(x_ND, row, value):
         ({"budget": 800, "labeled": ["5"]}, InputError, r"only 799 of 800 rows may be selected \(1 are labeled\)"),
         ({"budget": 1.0}, InputError, "budget: 1.0"),
         ({"labeled": ["5", "nowhere"]}, InputError, "1 of 2 ids .*'nowhere'"),
-        ({"costs": np.ones(800)}, InputError, "costs"),
+        ({"costs": np.ones(3)}, InputError, "cost: 3 values for 800 rows"),
         ({"sample_ids": ["a"]}, InputError, "1 ids for 800 rows"),
         ({"sample_ids": ["a", "b"] * 400}, TableError, "2 sample_ids occur more than once"),
         ({"sample_ids": list(range(800))}, InputError, "expected strings"),
@@ -154,7 +159,7 @@ def test_wrong_vectors_are_told(pool):
 
 
 def test_ids_repeated_far_apart_are_told(pool, monkeypatch):
-    monkeypatch.setattr("mmcsal.selection.api.SHARD_ROWS", 300)
+    monkeypatch.setattr("mmcsal.selection.api.MAX_SHARD_ROWS", 300)
     ids = [str(i) for i in range(799)] + ["2"]
     with pytest.raises(TableError, match=r"1 sample_ids occur in more than one place, first \['2'\]"):
         select_pairs(pool.a_ND, pool.v_ND, 5, sample_ids=ids)
@@ -170,7 +175,7 @@ def test_labeled_rows_are_never_picked_even_as_equals():
 def test_labeled_rows_cover_their_twins(pool):
     a_ND, v_ND = np.tile(pool.a_ND[:300], (2, 1)), np.tile(pool.v_ND[:300], (2, 1))
     for max_cell_size in (8192, 100):
-        spec = SelectSpec(max_cell_size=max_cell_size, lambda_align=0)
+        spec = SelectSpec(strategy=MmcsalSpec(max_cell_size=max_cell_size), lambda_align=0)
         first = select_pairs(a_ND, v_ND, 20, config=spec)
         again = select_pairs(a_ND, v_ND, 20, labeled=first.sample_ids, config=spec)
         assert not {int(i) % 300 for i in first.sample_ids} & {int(i) % 300 for i in again.sample_ids}

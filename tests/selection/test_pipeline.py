@@ -3,9 +3,9 @@ import pyarrow as pa
 import pytest
 
 from mmcsal.contracts.errors import TableError
-from mmcsal.selection import SelectSpec, select_pairs
-from mmcsal.selection.api import salt_of, select_with
-from mmcsal.selection.pipeline import LocalRunner
+from mmcsal.selection import MmcsalSpec, SelectSpec, select_pairs
+from mmcsal.selection.api import request_of, salt_of
+from mmcsal.selection.pipeline import LocalRunner, select
 from mmcsal.selection.shard import Shard
 
 
@@ -19,15 +19,21 @@ def shards_of(pool, cuts, order):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"max_cell_size": 256}, {"max_rows_per_pick": 32}, {"max_cell_size": 256, "lambda_div": 0.3}]
+    "settings",
+    [
+        {},
+        {"strategy": MmcsalSpec(max_cell_size=256)},
+        {"strategy": MmcsalSpec(max_rows_per_pick=32)},
+        {"strategy": MmcsalSpec(max_cell_size=256), "lambda_div": 0.3},
+    ],
 )
 def test_any_cut_into_shards_gives_the_same(views, settings, monkeypatch):
     monkeypatch.setattr("mmcsal.selection.pipeline.MAX_BAG_ROWS", 700)  # several bags
     pool, spec = views(3000, seed=8, misaligned=0.1), SelectSpec(budget=40, **settings)
     labeled, rng = ["s1", "s700"], np.random.default_rng(0)
-    whole = select_with(LocalRunner(shards_of(pool, [], np.arange(3000))), spec, labeled=labeled, seed=0)
+    whole = select(LocalRunner(shards_of(pool, [], np.arange(3000))), request_of(spec, labeled, None, 0), seed=0)
     cut = shards_of(pool, [0, 10, 11, 1500, 2999], rng.permutation(3000))  # one of them is empty
-    parts = select_with(LocalRunner(cut), spec, labeled=labeled, seed=0)
+    parts = select(LocalRunner(cut, 3), request_of(spec, labeled, None, 0), seed=0)
     for name in ("table", "candidates", "represented"):
         assert getattr(parts, name).equals(getattr(whole, name)), name
     assert parts.summary == whole.summary
@@ -39,7 +45,9 @@ def test_cells_keep_the_gain_of_a_dense_greedy(views, reference, budget):
     pool = views(2000, seed=9)
     joint_ND = joint_of(pool)
     one, many = (
-        select_pairs(pool.a_ND, pool.v_ND, budget, config=SelectSpec(lambda_align=0, max_cell_size=size))
+        select_pairs(
+            pool.a_ND, pool.v_ND, budget, config=SelectSpec(lambda_align=0, strategy=MmcsalSpec(max_cell_size=size))
+        )
         for size in (8192, 600)
     )
     assert one.summary["num_cells"] == 1
@@ -58,7 +66,9 @@ def test_cells_keep_the_gain_of_a_dense_greedy(views, reference, budget):
 def test_cells_of_a_larger_pool_lose_little(views):
     pool = views(9000, seed=10)
     dense, cells = (
-        select_pairs(pool.a_ND, pool.v_ND, 100, config=SelectSpec(lambda_align=0, max_cell_size=size)).summary
+        select_pairs(
+            pool.a_ND, pool.v_ND, 100, config=SelectSpec(lambda_align=0, strategy=MmcsalSpec(max_cell_size=size))
+        ).summary
         for size in (9000, 8192)
     )
     assert dense["num_cells"] == 1
@@ -90,4 +100,4 @@ def test_widths_that_differ_between_shards_are_told(views):
     shards = shards_of(pool, [20], np.arange(40))
     narrow = Shard("narrow.parquet", shards[1].ids, shards[1].a_ND[:, :5], shards[1].v_ND, salt_of(0), ("a", "v"))
     with pytest.raises(TableError, match=r"24 and 40 in part-0, 5 and 40 in narrow.parquet"):
-        select_with(LocalRunner([shards[0], narrow]), SelectSpec(budget=3), labeled=None, seed=0)
+        select(LocalRunner([shards[0], narrow]), request_of(SelectSpec(budget=3), None, None, 0), seed=0)

@@ -1,0 +1,242 @@
+"""A region: the cells whose candidates are merged into one batch, by one greedy and a swap search over all their rows.
+
+Up to two million rows are one region. Larger pools are cut into several, and the number of picks of each follows from
+the best candidates of all.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from mmcsal.selection.graph import Graph, Taken, Worth, closest_picks, greedy, make_graph, swap_search
+from mmcsal.selection.greedy import NOTHING, lazy_greedy
+from mmcsal.selection.kernel import ONE, square_kernel_block
+from mmcsal.selection.limits import Limits
+from mmcsal.selection.links import Links, Shortlist, places_of
+from mmcsal.selection.plan import Plan
+
+MAX_DENSE_PICKS = 16384  # whose kernel to each other is held in memory to order them
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a region is asked for."""
+
+    budget: float
+    max_G: np.ndarray
+    min_G: np.ndarray
+    num_rows: int  # of all regions: the unit of gains
+    fixed_hash: np.ndarray | None = None  # these are the picks, in this order; None = find them
+    keep_order: bool = False  # ranks as in `fixed_hash`; else by a greedy pass
+    with_rows: bool = True  # also say which pick stands for each row
+
+
+@dataclass(frozen=True)
+class RowAnswers:
+    """Which pick stands for each row of a region."""
+
+    ids: pa.StringArray
+    pick_N: np.ndarray  # place in the shortlist, -1 = none
+    kernel_N: np.ndarray  # uint16
+    score_N: np.ndarray
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The batch of a region in the order of its ranks; places are those of the shortlist."""
+
+    pick_P: np.ndarray
+    gain_P: np.ndarray  # int64; gain per cost never rises, but for what was forced or deferred
+    coverage_P: np.ndarray
+    mass_P: np.ndarray  # int64, weights of the rows that each pick represents
+    runner_up_P: np.ndarray  # -1 = none
+    num_swaps: int
+    swap_gain: int
+    rows: RowAnswers
+
+
+def solve_region(parts: list[Links], shortlist: Shortlist, plan: Plan, job: Job) -> Solved:
+    """Finds, improves and ranks the batch of the rows of `parts`."""
+    links = Links.concat(parts).sorted_by_id() if len(parts) > 1 else parts[0]
+    graph, place_C = _graph(links, shortlist, plan)
+    worth, limits = _worth(shortlist, place_C, plan, job), _limits(shortlist, place_C, plan, job)
+    if job.fixed_hash is None:
+        taken = _best_greedy(graph, worth, limits)
+        passes = plan.spec.strategy.max_swap_passes if plan.spec.strategy.kind == "mmcsal" else 0
+        passes = 0 if worth.redundancy_unit else passes  # swaps know coverage and alignment only
+    else:
+        taken, passes = _fixed(job.fixed_hash, shortlist.hash_C[place_C]), 0
+    order_C = np.argsort(shortlist.hash_C[place_C])
+    swapped = swap_search(graph, worth, limits, taken.pick_P, order_C, passes)
+    owner_N, kernel_N = closest_picks(graph, swapped.pick_P)
+    mass_P = _masses(graph, owner_N, kernel_N, links.is_labeled_N, len(swapped.pick_P))
+    ranked = _ranked(graph, worth, swapped.pick_P, mass_P, shortlist.joint_CD[place_C], plan, job)
+    slot_of_C = np.full(graph.num_candidates, -1, np.int64)
+    slot_of_C[swapped.pick_P] = np.arange(len(swapped.pick_P))
+    slot_P = slot_of_C[ranked.pick_P]
+    runner_up_P = swapped.runner_up_P[slot_P]
+    return Solved(
+        place_C[ranked.pick_P],
+        ranked.gain_P,
+        ranked.coverage_P,
+        mass_P[slot_P],
+        np.where(runner_up_P < 0, -1, place_C[runner_up_P]),
+        swapped.num_swaps,
+        swapped.gain,
+        _row_answers(links, owner_N, kernel_N, place_C[swapped.pick_P], job.with_rows),
+    )
+
+
+def _graph(links: Links, shortlist: Shortlist, plan: Plan) -> tuple[Graph, np.ndarray]:
+    """The graph of a region over the candidates that lie in it, and their places in the shortlist.
+
+    Rows near the border may be closest to candidates of another region; these are left out here.
+    """
+    row_C = places_of(shortlist.ids, links.ids)
+    place_C = np.flatnonzero(row_C >= 0)
+    index_NM, kernel_NM = links.index_NM, links.kernel_NM
+    if len(place_C) < len(row_C):
+        index_NM, kernel_NM = _only(index_NM, kernel_NM, place_C, len(row_C))
+    graph = make_graph(
+        index_NM,
+        kernel_NM,
+        len(place_C),
+        cover_N=links.cover_N,
+        weight_N=NOTHING if plan.weight_unit == 1 else links.weight_N.astype(np.int64),
+        row_of_C=row_C[place_C],
+    )
+    return graph, place_C
+
+
+def _only(index_NM, kernel_NM, place_C: np.ndarray, num_candidates: int) -> tuple[np.ndarray, np.ndarray]:
+    """Links to some of the candidates, renumbered; those kept stay in front."""
+    number_C = np.full(num_candidates + 1, -1, np.int32)
+    number_C[place_C] = np.arange(len(place_C), dtype=np.int32)
+    index_NM = number_C[index_NM]
+    front_NM = np.argsort(index_NM < 0, axis=1, kind="stable")
+    return np.take_along_axis(index_NM, front_NM, axis=1), np.take_along_axis(kernel_NM, front_NM, axis=1)
+
+
+def _worth(shortlist: Shortlist, place_C: np.ndarray, plan: Plan, job: Job) -> Worth:
+    hash_C, score_C = shortlist.hash_C[place_C], shortlist.score_C[place_C]
+    return Worth(
+        bonus_C=plan.bonus(score_C, job.num_rows),
+        cost_C=plan.attributes.costs(hash_C),
+        is_forced_C=np.isin(hash_C, plan.forced_hash),
+        is_deferred_C=plan.is_gated(score_C),
+        redundancy_unit=plan.redundancy_unit(job.num_rows),
+        duplicate_kernel=plan.duplicate_kernel,
+    )
+
+
+def _limits(shortlist: Shortlist, place_C: np.ndarray, plan: Plan, job: Job) -> Limits:
+    return Limits(job.budget, plan.attributes.codes(shortlist.hash_C[place_C]), job.min_G, job.max_G)
+
+
+def _best_greedy(graph: Graph, worth: Worth, limits: Limits) -> Taken:
+    """By gain per cost; where costs differ also by gain alone, which is better where one dear sample is worth it."""
+    taken = greedy(graph, worth, limits)
+    if len(np.unique(worth.cost_C)) < 2:
+        return taken
+    # Ranks of keys only: what is paid stays as it is, so the limit is kept by hand below.
+    by_gain = _affordable(
+        greedy(graph, replace(worth, cost_C=np.ones(len(worth.cost_C))), _unpriced(limits)), worth, limits
+    )
+    return by_gain if by_gain.gain_P.sum() > taken.gain_P.sum() else taken
+
+
+def _unpriced(limits: Limits) -> Limits:
+    return replace(limits, budget=np.inf)
+
+
+def _affordable(taken: Taken, worth: Worth, limits: Limits) -> Taken:
+    """The prefix that the budget pays for: gains of later picks rest on it alone."""
+    num_paid = int(np.searchsorted(np.cumsum(worth.cost_C[taken.pick_P]), limits.budget * (1 + 1e-12), side="right"))
+    return Taken(taken.pick_P[:num_paid], taken.gain_P[:num_paid], taken.coverage_P[:num_paid])
+
+
+def _fixed(fixed_hash: np.ndarray, hash_C: np.ndarray) -> Taken:
+    by_hash = np.argsort(hash_C)
+    inside = fixed_hash[np.isin(fixed_hash, hash_C)]
+    pick_P = by_hash[np.searchsorted(hash_C[by_hash], inside)]
+    return Taken(pick_P, np.zeros(len(pick_P), np.int64), np.zeros(len(pick_P), np.int64))
+
+
+def _ranked(graph: Graph, worth: Worth, pick_P, mass_P, joint_CD, plan: Plan, job: Job) -> Taken:
+    """The picks in an order whose every prefix is a good batch: a greedy pass over them.
+
+    Where rows keep all candidates, over the rows; else over the picks themselves, each standing for the rows that it
+    represents, and the gains are scaled to the coverage that the rows have.
+    """
+    if job.keep_order:
+        order = np.arange(len(pick_P))
+    elif graph.index_NM.shape[1] == graph.num_candidates:
+        order = _order_over_rows(graph, worth, pick_P)
+    else:
+        order = _order_over_picks(graph, worth, pick_P, mass_P, joint_CD, plan)
+    pick_P = pick_P[order]
+    gain_P, coverage_P = _gains_in_order(graph, worth, pick_P)
+    return Taken(pick_P, gain_P, coverage_P)
+
+
+def _order_over_rows(graph: Graph, worth: Worth, pick_P: np.ndarray) -> np.ndarray:
+    allowed_C = np.zeros(graph.num_candidates, bool)
+    allowed_C[pick_P] = True
+    free = Limits(np.inf, np.zeros((graph.num_candidates, 0), np.int32), NOTHING, NOTHING)
+    plain = replace(worth, is_forced_C=np.zeros(graph.num_candidates, bool))
+    slot_C = np.full(graph.num_candidates, -1, np.int64)
+    slot_C[pick_P] = np.arange(len(pick_P))
+    return slot_C[greedy(graph, plain, free, allowed_C).pick_P]
+
+
+def _order_over_picks(graph, worth: Worth, pick_P, mass_P, joint_CD, plan: Plan) -> np.ndarray:
+    by_id = np.argsort(pick_P)
+    sorted_P = pick_P[by_id]
+    cover_P = graph.cover_N[graph.row_of_C[sorted_P]]
+    kernel_PP = square_kernel_block(joint_CD[sorted_P], plan.kernel)
+    taken = lazy_greedy(
+        kernel_PP, np.arange(len(pick_P)), cover_P, worth.bonus_C[sorted_P], len(pick_P),
+        weight_N=mass_P[by_id], cost_C=worth.cost_C[sorted_P], redundancy_unit=worth.redundancy_unit,
+        redundancy_C=cover_P,
+    ).candidate_P  # fmt: skip
+    return by_id[_deferred_last(kernel_PP[np.ix_(taken, taken)], cover_P[taken], worth, sorted_P[taken], taken)]
+
+
+def _deferred_last(kernel_PP, cover_P, worth: Worth, pick_P, taken: np.ndarray) -> np.ndarray:
+    """Duplicates of earlier picks, and gated picks, behind all others; either part in its order."""
+    closest_P = np.maximum(np.tril(kernel_PP, -1).max(axis=1, initial=0), cover_P)
+    is_late_P = (closest_P >= worth.duplicate_kernel) | worth.is_deferred_C[pick_P]
+    return np.concatenate([taken[~is_late_P], taken[is_late_P]])
+
+
+def _gains_in_order(graph: Graph, worth: Worth, pick_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each pick adds to the objective after those before it, and the coverage term of it."""
+    covered_N, closeness_C = graph.cover_N.copy(), graph.cover_N[graph.row_of_C].copy()
+    gain_P, coverage_P = np.zeros((2, len(pick_P)), np.int64)
+    for place, c in enumerate(pick_P):
+        column = slice(graph.start_C[c], graph.start_C[c + 1])
+        rows, kernel = graph.row_E[column], graph.kernel_E[column]
+        added = np.maximum(kernel, covered_N[rows]).astype(np.int64) - covered_N[rows]
+        covered_N[rows] = np.maximum(kernel, covered_N[rows])
+        coverage_P[place] = (added * graph.weight_N[rows]).sum() if len(graph.weight_N) else added.sum()
+        gain_P[place] = coverage_P[place] + worth.bonus_C[c] - int(closeness_C[c]) * worth.redundancy_unit // ONE
+        near, close = graph.index_NM[graph.row_of_C[c]], graph.kernel_NM[graph.row_of_C[c]]
+        near, close = near[near >= 0], close[near >= 0]
+        closeness_C[near] = np.maximum(closeness_C[near], close)
+    return gain_P, coverage_P
+
+
+def _masses(graph: Graph, owner_N, kernel_N, is_labeled_N: np.ndarray, num_picks: int) -> np.ndarray:
+    """Weights of the rows that each slot represents; what a labeled sample is closer to is nobody's."""
+    mine_N = (owner_N >= 0) & ~is_labeled_N & (kernel_N >= graph.cover_N)
+    weight_N = graph.weight_N if len(graph.weight_N) else np.ones(len(owner_N), np.int64)
+    mass_P = np.zeros(num_picks, np.int64)
+    np.add.at(mass_P, owner_N[mine_N], weight_N[mine_N])
+    return mass_P
+
+
+def _row_answers(links: Links, owner_N, kernel_N, place_P: np.ndarray, with_rows: bool) -> RowAnswers:
+    kept = slice(None) if with_rows else slice(0)
+    pick_N = np.append(place_P, -1)[owner_N[kept]]
+    return RowAnswers(links.ids[kept] if with_rows else links.ids[:0], pick_N, kernel_N[kept], links.score_N[kept])
