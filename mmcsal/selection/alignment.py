@@ -221,7 +221,7 @@ def _kth_largest(row_M, num_near, counts_C, left_M):
     """The k-th largest of integers in (-2^24, 2^24): a radix selection, one digit of 9, 8 and 8 bits at a time."""
     num_left, rank = row_M.shape[0], num_near
     for m in range(num_left):
-        left_M[m] = np.int32(row_M[m]) + OFFSET
+        left_M[m] = row_M[m] + OFFSET
     for shift in (16, 8, 0):
         counts_C[:] = 0
         for m in range(num_left):
@@ -242,18 +242,20 @@ def _kth_largest(row_M, num_near, counts_C, left_M):
 @njit(cache=True, nogil=True)
 def _agreement(sims_a_NM, sims_v_NM, num_near, scores_N):
     num_references = sims_a_NM.shape[1]
-    counts_C = np.zeros(512, np.int64)
-    left_M = np.zeros(num_references, np.int32)
+    counts_C = np.zeros(512, np.int32)
+    left_M, row_a_M, row_v_M = np.zeros((3, num_references), np.int32)
     for n in range(sims_a_NM.shape[0]):
-        limit_a = _kth_largest(sims_a_NM[n], num_near, counts_C, left_M)
-        limit_v = _kth_largest(sims_v_NM[n], num_near, counts_C, left_M)
-        product, square_a, square_v = np.int64(0), np.int64(0), np.int64(0)
         for m in range(num_references):
-            in_a = np.int64(max(np.int32(sims_a_NM[n, m]) - limit_a, 0) >> STEP_BITS)
-            in_v = np.int64(max(np.int32(sims_v_NM[n, m]) - limit_v, 0) >> STEP_BITS)
-            product += in_a * in_v
-            square_a += in_a * in_a
-            square_v += in_v * in_v
+            row_a_M[m], row_v_M[m] = np.int32(sims_a_NM[n, m]), np.int32(sims_v_NM[n, m])
+        limit_a = _kth_largest(row_a_M, num_near, counts_C, left_M)
+        limit_v = _kth_largest(row_v_M, num_near, counts_C, left_M)
+        product, square_a, square_v = np.int64(0), np.int64(0), np.int64(0)
+        for m in range(num_references):  # steps stay below 2^16: their products fit into 32 bits without a sign
+            in_a = np.uint32(max(row_a_M[m] - limit_a, np.int32(0)) >> STEP_BITS)
+            in_v = np.uint32(max(row_v_M[m] - limit_v, np.int32(0)) >> STEP_BITS)
+            product += np.int64(np.uint32(in_a * in_v))
+            square_a += np.int64(np.uint32(in_a * in_a))
+            square_v += np.int64(np.uint32(in_v * in_v))
         if square_a > 0 and square_v > 0:
             cosine = np.float64(product) / (np.sqrt(np.float64(square_a)) * np.sqrt(np.float64(square_v)))
             scores_N[n] = np.int32(np.rint(65535.0 * cosine))

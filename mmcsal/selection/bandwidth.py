@@ -25,7 +25,7 @@ def neighbour_rank(num_pool: int, num_covering: int) -> int:
 def sample_sizes(num_pool: int, rank: int) -> tuple[int, int, int]:
     """How many queries and references to take, and the rank among the references that stands for `rank`."""
     num_references = min(num_pool, -(-MIN_RANK * num_pool // rank))
-    num_queries = min(num_pool, max(256, min(1024, MAX_PAIRS // num_references)))
+    num_queries = min(num_pool, max(256, min(512, MAX_PAIRS // num_references)))
     return num_queries, num_references, max(1, round(rank * num_references / num_pool))
 
 

@@ -130,32 +130,6 @@ def swap_search(
     return Swapped(pick_P, runner_up_P, num_swaps, gain)
 
 
-@njit(cache=True, nogil=True)
-def keep_closest(kernel_AC, place_C, index_AM, kernel_AM):
-    """The M candidates of largest kernel of each row; of equals, the first of them first."""
-    num_kept = index_AM.shape[1]
-    for a in range(kernel_AC.shape[0]):
-        filled = 0
-        for c in range(kernel_AC.shape[1]):
-            value = kernel_AC[a, c]
-            if filled < num_kept:
-                m = filled
-                filled += 1
-            elif value > kernel_AM[a, num_kept - 1]:
-                m = num_kept - 1
-            else:
-                continue
-            while m > 0 and kernel_AM[a, m - 1] < value:
-                kernel_AM[a, m] = kernel_AM[a, m - 1]
-                index_AM[a, m] = index_AM[a, m - 1]
-                m -= 1
-            kernel_AM[a, m] = value
-            index_AM[a, m] = place_C[c]
-        for m in range(filled, num_kept):
-            kernel_AM[a, m] = 0
-            index_AM[a, m] = -1
-
-
 def closest_picks(graph: Graph, pick_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The pick that each row is closest to, whatever labeled samples cover: its place, -1 = none kept; its kernel."""
     slot_C = np.full(graph.num_candidates + 1, -1, np.int64)

@@ -72,9 +72,8 @@ def _coverage_gain(row_N, covered_N, weight_N):
             if row_N[n] > covered_N[n]:
                 total += (np.int64(row_N[n]) - np.int64(covered_N[n])) * weight_N[n]
         return total
-    for n in range(row_N.shape[0]):
-        if row_N[n] > covered_N[n]:
-            total += np.int64(row_N[n]) - np.int64(covered_N[n])
+    for n in range(row_N.shape[0]):  # without a branch, so that it becomes one over vectors
+        total += np.int64(max(np.int32(row_N[n]) - np.int32(covered_N[n]), np.int32(0)))
     return total
 
 

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit
 
 from mmcsal.selection.bag import Bag, Columns
-from mmcsal.selection.graph import keep_closest
-from mmcsal.selection.kernel import kernel_block, square_distances
+from mmcsal.selection.kernel import kernel_of, square_distances
 from mmcsal.selection.plan import Plan, discounted
-from mmcsal.selection.quantize import quantize
+from mmcsal.selection.quantize import quantize, similarities, square_norms
 
 NUM_LINKS = 16  # candidates that a row keeps, where a third of them is picked
 MIN_COMPARED, MAX_COMPARED = 512, 1024  # candidates that the rows of a cell are compared with
 FULL_LINKS = 2**22  # rows times candidates up to here are kept whole
-INSERT_UP_TO = 64  # links of a row that are kept in order by insertion; more are sorted
+INSERT_UP_TO = 64  # links of a row that are put in order by insertion; more are sorted
+NUM_BINS = 512  # of distances, to find where the closest end
 CHUNK_ROWS = 2048
 
 
@@ -64,15 +65,17 @@ def link(bag: Bag, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) 
     index_NM = np.empty((len(rows.hash_N), kept), np.int32)
     kernel_NM = np.empty((len(rows.hash_N), kept), np.uint16)
     discount_C = plan.discount(shortlist.score_C)
-    for cell in np.unique(rows.cell_N):
-        members = np.flatnonzero(rows.cell_N == cell)
-        near = _nearest_candidates(rows.joint_ND[members], rows.hash_N[members], shortlist, compared)
+    place_N = _places_in(shortlist, rows.hash_N)
+    cells = [np.flatnonzero(rows.cell_N == cell) for cell in np.unique(rows.cell_N)]
+    distances = _distances_to_centres([rows.joint_ND[members] for members in cells], shortlist, compared)
+    for members, distance_C in zip(cells, distances, strict=True):
+        near = _nearest_candidates(distance_C, place_N[members], compared)
         for start in range(0, len(members), CHUNK_ROWS):
             chunk = members[start : start + CHUNK_ROWS]
-            kernel_AC = kernel_block(rows.joint_ND[chunk], shortlist.joint_CD[near], plan.kernel)
-            if discount_C is not None:
-                kernel_AC = discounted(kernel_AC.T, discount_C[near]).T
-            index_NM[chunk], kernel_NM[chunk] = _closest(kernel_AC, near, kept)
+            index_AM, distance_AM = closest(rows.joint_ND[chunk], shortlist.joint_CD[near], kept)
+            index_NM[chunk], kernel_NM[chunk] = near[index_AM], kernel_of(distance_AM, plan.kernel)
+    if discount_C is not None:
+        index_NM, kernel_NM = _discounted(index_NM, kernel_NM, discount_C)
     return Links(
         ids=rows.ids,
         hash_N=rows.hash_N,
@@ -96,21 +99,81 @@ def places_of(ids: pa.StringArray, among: pa.StringArray) -> np.ndarray:
     return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _nearest_candidates(joint_ND, hash_N, shortlist: Shortlist, compared: int) -> np.ndarray:
+def _places_in(shortlist: Shortlist, hash_N: np.ndarray) -> np.ndarray:
+    """Where each row stands in the shortlist, int64; -1 = it is no candidate."""
+    by_hash = np.argsort(shortlist.hash_C)
+    place_N = by_hash[np.minimum(np.searchsorted(shortlist.hash_C[by_hash], hash_N), len(by_hash) - 1)]
+    return np.where(shortlist.hash_C[place_N] == hash_N, place_N, -1)
+
+
+def _distances_to_centres(cells: list[np.ndarray], shortlist: Shortlist, compared: int) -> np.ndarray:
+    """Square distances of all candidates to the centre of each cell, int64; zeros where all are compared anyway."""
+    if not cells or compared == len(shortlist.hash_C):
+        return np.zeros((len(cells), len(shortlist.hash_C)), np.int64)
+    sums = [joint_ND.sum(axis=0, dtype=np.int64).astype(np.float64) + 0.5 for joint_ND in cells]
+    return square_distances(quantize(np.stack(sums)), shortlist.joint_CD).astype(np.int64)
+
+
+def _nearest_candidates(distance_C: np.ndarray, place_N: np.ndarray, compared: int) -> np.ndarray:
     """Places of the candidates nearest to the centre of a cell, and of those that lie in it, rising."""
-    if compared == len(shortlist.hash_C):
+    if compared == len(distance_C):
         return np.arange(compared)
-    centre_1D = quantize(joint_ND.sum(axis=0, dtype=np.int64).astype(np.float64)[None] + 0.5)
-    distance_C = square_distances(shortlist.joint_CD, centre_1D)[:, 0].astype(np.int64)
-    distance_C[np.isin(shortlist.hash_C, hash_N)] = -1
-    return np.sort(np.argsort(distance_C, kind="stable")[: max(compared, int((distance_C < 0).sum()))])
+    distance_C[place_N[place_N >= 0]] = -1
+    near = np.argpartition(distance_C * len(distance_C) + np.arange(len(distance_C)), compared - 1)[:compared]
+    return np.union1d(near, place_N[place_N >= 0])
 
 
-def _closest(kernel_AC: np.ndarray, place_C: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray]:
-    if kept <= INSERT_UP_TO:
-        index_AM = np.empty((len(kernel_AC), kept), np.int32)
-        kernel_AM = np.empty((len(kernel_AC), kept), np.uint16)
-        keep_closest(kernel_AC, place_C.astype(np.int32), index_AM, kernel_AM)
-        return index_AM, kernel_AM
-    order_AM = np.argsort(np.iinfo(np.uint16).max - kernel_AC, axis=1, kind="stable")[:, :kept]
-    return place_C[order_AM].astype(np.int32), np.take_along_axis(kernel_AC, order_AM, axis=1)
+def closest(x_AD: np.ndarray, y_BD: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `kept` rows of `y` that each row of `x` is closest to: places int64 and square distances int32 [A, M].
+
+    The closest first, of equals the first of them.
+    """
+    sims_AB = similarities(x_AD, y_BD)
+    if kept > INSERT_UP_TO:
+        distance_AB = square_norms(x_AD)[:, None] + square_norms(y_BD)[None, :] - 2 * sims_AB.astype(np.int32)
+        place_AM = np.argsort(distance_AB, axis=1, kind="stable")[:, :kept]
+        return place_AM, np.take_along_axis(distance_AB, place_AM, axis=1)
+    place_AM, distance_AM = np.empty((len(x_AD), kept), np.int64), np.empty((len(x_AD), kept), np.int32)
+    _closest(sims_AB, square_norms(x_AD), square_norms(y_BD), place_AM, distance_AM)
+    return place_AM, distance_AM
+
+
+def _discounted(index_NM: np.ndarray, kernel_NM: np.ndarray, discount_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The links by what of the kernel counts, the largest first."""
+    kernel_NM = discounted(kernel_NM.reshape(-1), discount_C[index_NM.reshape(-1)]).reshape(kernel_NM.shape)
+    order_NM = np.argsort(np.iinfo(np.uint16).max - kernel_NM, axis=1, kind="stable")
+    return np.take_along_axis(index_NM, order_NM, axis=1), np.take_along_axis(kernel_NM, order_NM, axis=1)
+
+
+@njit(cache=True, nogil=True)
+def _closest(sims_AB, x_norms_A, y_norms_B, place_AM, distance_AM):
+    """Counts distances in bins, so that only what lies up to the bin of the last one kept is put in order."""
+    num_kept, num_all = place_AM.shape[1], sims_AB.shape[1]
+    distance_B, count_B = np.empty(num_all, np.int32), np.empty(NUM_BINS, np.int32)
+    for a in range(sims_AB.shape[0]):
+        least, most = np.int32(2**31 - 1), np.int32(0)
+        for b in range(num_all):
+            distance = x_norms_A[a] + y_norms_B[b] - 2 * np.int32(sims_AB[a, b])
+            distance_B[b] = distance
+            least, most = min(least, distance), max(most, distance)
+        shift = 0
+        while (most - least) >> shift >= NUM_BINS:
+            shift += 1
+        count_B[:] = 0
+        for b in range(num_all):
+            count_B[(distance_B[b] - least) >> shift] += 1
+        last, total = 0, count_B[0]
+        while total < num_kept:
+            last += 1
+            total += count_B[last]
+        limit, filled = least + ((last + 1) << shift), 0
+        for b in range(num_all):
+            distance = distance_B[b]
+            if distance >= limit or (filled == num_kept and distance >= distance_AM[a, num_kept - 1]):
+                continue
+            m = min(filled, num_kept - 1)
+            filled = min(filled + 1, num_kept)
+            while m > 0 and distance_AM[a, m - 1] > distance:
+                distance_AM[a, m], place_AM[a, m] = distance_AM[a, m - 1], place_AM[a, m - 1]
+                m -= 1
+            distance_AM[a, m], place_AM[a, m] = distance, b

@@ -32,7 +32,7 @@ from mmcsal.selection.shard import NUM_NAMED, Rows, Sample, Shard, Survey, gathe
 from mmcsal.selection.spec import MmcsalSpec, SelectSpec
 from mmcsal.selection.weights import WEIGHT_UNIT, fit_tempering
 
-TRAIN_ROWS_PER_CELL, MIN_TRAIN_ROWS = 64, 8192  # of the tree
+TRAIN_ROWS_PER_CELL, MIN_TRAIN_ROWS = 48, 4096  # of the tree
 MAX_BAG_ROWS = 16384
 MAX_BAGS = 2048
 EXCHANGE_ROWS = 8  # times the rows that the solver saw

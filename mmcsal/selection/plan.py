@@ -96,7 +96,8 @@ class Plan:
 
 
 def discounted(kernel_CN: np.ndarray, discount_C: np.ndarray | None) -> np.ndarray:
-    """The kernel of each candidate to the rows, as far as it counts, uint16 [C, N]."""
+    """The kernel of each candidate to the rows (or to one of them), as far as it counts, uint16 [C, N] or [C]."""
     if discount_C is None:
         return kernel_CN
-    return (kernel_CN.astype(np.uint32) * discount_C[:, None] // ONE).astype(np.uint16)
+    share_C = discount_C.reshape(-1, *(1,) * (kernel_CN.ndim - 1)).astype(np.uint32)
+    return (kernel_CN * share_C // ONE).astype(np.uint16)

@@ -47,8 +47,18 @@ def similarities(x_AD: np.ndarray, y_BD: np.ndarray) -> np.ndarray:
 
 def square_norms(x_ND: np.ndarray) -> np.ndarray:
     """Squared norms of quantised rows, int32 [N]."""
-    x32_ND = x_ND.astype(np.int32)
-    return np.einsum("nd,nd->n", x32_ND, x32_ND)
+    norms_N = np.empty(len(x_ND), np.int32)
+    _square_norms(x_ND, norms_N)
+    return norms_N
+
+
+@njit(cache=True, nogil=True)
+def _square_norms(x_ND, norms_N):
+    for n in range(x_ND.shape[0]):
+        total = np.int32(0)
+        for d in range(x_ND.shape[1]):
+            total += np.int32(x_ND[n, d]) * np.int32(x_ND[n, d])
+        norms_N[n] = total
 
 
 # One loop in column order: no SIMD reduction reorders the sum, so the norm is the same on every CPU.

@@ -58,7 +58,7 @@ class Solved:
 
 def solve_region(parts: list[Links], shortlist: Shortlist, plan: Plan, job: Job) -> Solved:
     """Finds, improves and ranks the batch of the rows of `parts`."""
-    links = Links.concat(parts).sorted_by_id() if len(parts) > 1 else parts[0]
+    links = Links.concat(parts)
     graph, place_C = _graph(links, shortlist, plan)
     worth, limits = _worth(shortlist, place_C, plan, job), _limits(shortlist, place_C, plan, job)
     if job.fixed_hash is None:

@@ -98,6 +98,8 @@ def _ids(ids: tuple[str, ...] | str) -> Iterable[str]:
 
 def _known(name: str, ids: Sequence[str], salt: str, hash_N: np.ndarray) -> np.ndarray:
     hash_L = hash_ids(ids, salt=salt)
+    if not len(hash_L):
+        return hash_L
     unknown = np.flatnonzero(~np.isin(hash_L, hash_N))
     if len(unknown):
         first = [ids[i] for i in unknown[:NUM_NAMED]]

@@ -26,7 +26,7 @@ from mmcsal.selection.request import Pool, Request
 from mmcsal.selection.shard import BadRow, Sample
 from mmcsal.selection.weights import tempered
 
-MAX_EVALUATED_ROWS = 2048
+MAX_EVALUATED_ROWS = 1024
 LINEAR_WARNING = (
     "align_form=linear rewards easy samples over the whole range of alignment; it measured 3 to 24 points of accuracy "
     "below the default and is meant to compare with"
