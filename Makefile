@@ -31,8 +31,13 @@ lint: install
 check: lint test
 
 bench: install
+	$(BIN)/uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[run,dev,bench]'
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.mmssl
+	$(BIN)/python -m benchmarks.merge
+	$(BIN)/python -m benchmarks.select
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.quality
 
 clean:
 	rm -rf .venv runs

@@ -97,17 +97,20 @@ def photo_patches(num_rows: int, seed: int = 0) -> Pool:
 # ---- made ------------------------------------------------------------------------------------------------------------
 
 
-def mixture(num_rows: int, seed: int = 0) -> Pool:
-    """A skewed, diffuse mixture of 20 to 400 classes in a latent space of 16, seen through two views of 128."""
+def mixture(num_rows: int, seed: int = 0, *, block: int = 0, num_classes: int | None = None) -> Pool:
+    """A skewed, diffuse mixture of 20 to 400 classes in a latent space of 16, seen through two views of 128.
+
+    Blocks of one seed and one number of classes are parts of one pool.
+    """
     rng = np.random.default_rng(seed)
-    num_classes, width, view_width = min(max(num_rows // 100, 20), 400), 16, 128
+    num_classes, width, view_width = num_classes or min(max(num_rows // 100, 20), 400), 16, 128
     share_C = rng.dirichlet(np.full(num_classes, 0.7))
+    centre_CL = rng.normal(size=(num_classes, width))
+    projections = [rng.normal(size=(width, view_width)) for _ in range(2)]
+    rng = np.random.default_rng((seed, block))
     label_N = rng.choice(num_classes, num_rows, p=share_C)
-    latent_NL = rng.normal(size=(num_classes, width))[label_N] + 0.5 * rng.normal(size=(num_rows, width))
-    views = []
-    for _ in range(2):
-        seen_NL = np.tanh(latent_NL + 0.2 * rng.normal(size=latent_NL.shape))
-        views.append(seen_NL @ rng.normal(size=(width, view_width)))
+    latent_NL = centre_CL[label_N] + 0.5 * rng.normal(size=(num_rows, width))
+    views = [np.tanh(latent_NL + 0.2 * rng.normal(size=latent_NL.shape)) @ p for p in projections]
     return _pool("mixture", *views, label_N)
 
 

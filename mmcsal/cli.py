@@ -34,7 +34,8 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...",
 Config = Annotated[str | None, typer.Option("--config", help="YAML file; default: the run's own, else built-in")]
 RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="where the run keeps all it makes; path or URI")]
 Corpus = Annotated[str | None, typer.Option("--corpus", help="folder of videos, or a .csv/.parquet manifest")]
-Budget = Annotated[str | None, typer.Option("--budget", help="how many to label: a count, or a fraction below 1")]
+BUDGET_HELP = "how many to label: a count, or a fraction below 1; or cost=120, what the batch may cost in all"
+Budget = Annotated[str | None, typer.Option("--budget", help=BUDGET_HELP)]
 Redo = Annotated[str | None, typer.Option("--redo", metavar="STAGE", help="replace this stage and all after it")]
 Check = Annotated[bool, typer.Option("--check", help="validate, print the plan, do nothing")]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="print the resolved config, do nothing")]
@@ -192,7 +193,9 @@ def _corpus_override(corpus: str | None) -> list[str]:
 
 
 def _budget_override(budget: str | None) -> list[str]:
-    return [] if budget is None else [f"select.budget={budget}"]
+    if budget is None:
+        return []
+    return [f"select.budget.{budget}" if "=" in budget else f"select.budget={budget}"]  # cost=120 is {cost: 120}
 
 
 def _quoted_path(path: str) -> str:

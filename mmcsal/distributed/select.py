@@ -33,6 +33,9 @@ from mmcsal.selection.spec import SelectSpec
 STORED_STEPS = (propose,)  # the steps whose bags take long and leave little
 MAX_SHARD_BYTES = 2**28  # of embeddings that a task reads; a row group is never split
 NUM_FOOTER_READERS = 16
+EXPECTED = (
+    "write `sample_id` as strings, and `<modality>_embedding` as fixed_size_list<float> of one width in all files"
+)
 
 Progress = Callable[[int, int], None]
 
@@ -50,21 +53,24 @@ class Source:
     def read(self) -> Shard:
         """Reads the rows.
 
-        Raises: TableError: a column is missing, of another type, or holds nulls; names the file.
+        Raises: TableError: a column is missing, of another type, or damaged; names the file.
         """
         columns = ["sample_id", *(f"{m}{SUFFIX}" for m in self.modalities)]
-        with pq.ParquetFile(self.path, filesystem=self.filesystem) as file:
-            missing = [c for c in columns if c not in file.schema_arrow.names]
-            if missing:
-                raise TableError(f"{self.path}: no columns {missing}; found {file.schema_arrow.names}")
-            table = file.read_row_groups(list(self.row_groups), columns=columns)
         try:
+            with pq.ParquetFile(self.path, filesystem=self.filesystem) as file:
+                missing = [c for c in columns if c not in file.schema_arrow.names]
+                if missing:
+                    raise TableError(f"no columns {missing}; found {file.schema_arrow.names}")
+                table = file.read_row_groups(list(self.row_groups), columns=columns)
             vectors = [
                 read_vectors(_without_nulls(table, c), m) for c, m in zip(columns[1:], self.modalities, strict=True)
             ]
             ids = pa.concat_arrays(table["sample_id"].cast(pa.string()).chunks or [pa.array([], pa.string())])
         except (TableError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise TableError(f"{self.path}: {error}") from error
+            told = str(error).removeprefix("embeddings: ")
+            raise TableError(f"{self.path}: {told}; {EXPECTED}") from error
+        except OSError as error:
+            raise _damaged(self.path, error) from error
         is_missing = [table[name].is_null().to_numpy() for name in columns[1:]]
         missing_2N = (is_missing[0], is_missing[1]) if any(m.any() for m in is_missing) else None
         return Shard(self.path, ids, vectors[0], vectors[1], self.salt, (columns[1], columns[2]), missing_2N)
@@ -233,13 +239,33 @@ def _sources(
     files: list[str], filesystem: fs.FileSystem | None, modalities: tuple[str, str] | None, salt: str
 ) -> list[Source]:
     """Files cut into runs of row groups that a task can hold."""
-    with ThreadPoolExecutor(NUM_FOOTER_READERS) as readers:
-        footers = list(readers.map(lambda path: pq.read_metadata(path, filesystem=filesystem), files))
+    footers = read_footers(files, filesystem)
     pair = modalities or _modalities(files[0], footers[0].schema.to_arrow_schema())
     sources = []
     for path, footer in zip(files, footers, strict=True):
         sources += [Source(path, groups, pair, filesystem, salt) for groups in _runs(footer)]
     return sources
+
+
+def read_footers(files: Sequence[str], filesystem: fs.FileSystem | None) -> list[pq.FileMetaData]:
+    """What each Parquet file says of itself.
+
+    Raises: TableError: a file is not Parquet, or not whole.
+    """
+
+    def read(path: str) -> pq.FileMetaData:
+        try:
+            return pq.read_metadata(path, filesystem=filesystem)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise _damaged(path, error) from error
+
+    with ThreadPoolExecutor(NUM_FOOTER_READERS) as readers:
+        return list(readers.map(read, files))
+
+
+def _damaged(path: str, error: Exception) -> TableError:
+    told = " ".join(str(error).split())
+    return TableError(f"{path}: cannot be read as Parquet: {told}; write it again, or take it away")
 
 
 def _runs(footer: pq.FileMetaData) -> list[tuple[int, ...]]:

@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 from pyarrow import csv, fs
 
 from mmcsal.config import RunConfig
-from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.embedding import SUFFIX
+from mmcsal.contracts.errors import InputError, RejectLimitError, TableError
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.distributed.partitions import Progress
-from mmcsal.distributed.select import select_over_ray
+from mmcsal.distributed.select import read_footers, select_over_ray
 from mmcsal.distributed.select_store import Store
 from mmcsal.rundir import PART_NAME, RunDir, is_part, open_uri
 from mmcsal.selection import Selection, SelectSpec
@@ -26,7 +27,9 @@ REJECTS = "selection_rejects"  # beside rejects/, which belongs to ingest
 def select_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
     """Selects the batch and writes it.
 
-    Raises: InputError, TableError: the embeddings, or what is asked for, do not fit.
+    Raises:
+        InputError, TableError: the embeddings, or what is asked for, do not fit.
+        RejectLimitError: more than `max_reject_fraction` of the rows have bad vectors.
     """
     filesystem, files = run_dir.filesystem, run_dir.part_paths("embeddings")
     if config.embeddings:
@@ -38,12 +41,24 @@ def select_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
         files, spec, filesystem=filesystem, columns=columns, seed=config.seed, progress=progress, store=store
     )
     selection = selection.with_uris(_uris(run_dir, selection))
-    if selection.rejects.num_rows:
+    num_rejects = selection.rejects.num_rows
+    if num_rejects:
         run_dir.write_part(REJECTS, PART_NAME.format(0), selection.rejects)
+    _check_rejects(num_rejects, num_rejects + selection.summary["num_pool"], config, run_dir)
     run_dir.write_part("candidates", PART_NAME.format(0), selection.candidates)
     run_dir.write_part("selection", PART_NAME.format(0), selection.table)
     store.clear()
-    return {"num_selected": selection.table.num_rows, "summary": selection.summary}
+    counts = {"num_rejects": num_rejects} if num_rejects else {}
+    return {"num_selected": selection.table.num_rows, **counts, "summary": selection.summary}
+
+
+def _check_rejects(num_rejects: int, num_rows: int, config: RunConfig, run_dir: RunDir) -> None:
+    if num_rejects > config.max_reject_fraction * num_rows:
+        raise RejectLimitError(
+            f"select: {num_rejects} of {num_rows} rows have vectors that are missing, zero or not finite; "
+            f"max_reject_fraction is {config.max_reject_fraction:g}; see {run_dir.path(REJECTS)}, then embed these "
+            "samples again or raise max_reject_fraction, and run the same command"
+        )
 
 
 def with_ids(spec: SelectSpec) -> SelectSpec:
@@ -61,36 +76,68 @@ def _read_ids(name: str, path: str) -> tuple[str, ...]:
     filesystem, root = open_uri(path, what=f"select.{name}")
     try:
         with filesystem.open_input_file(root) as stream:
-            if root.endswith(".parquet"):
+            if root.lower().endswith(".parquet"):
                 table = pq.read_table(stream)
-            elif root.endswith(".csv"):
+            elif root.lower().endswith(".csv"):
                 strings = csv.ConvertOptions(column_types={"sample_id": pa.string()})
                 table = csv.read_csv(stream, convert_options=strings)
             else:
-                lines = stream.read().decode().splitlines()
-                return tuple(line.strip() for line in lines if line.strip())
-    except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
+                lines = stream.read().decode("utf-8-sig").splitlines()
+                table = pa.table({"sample_id": [line.strip() for line in lines if line.strip()]})
+        if "sample_id" not in table.column_names:
+            raise InputError(
+                f"select.{name}: {path!r} has no column 'sample_id'; found {table.column_names}; rename the one of ids"
+            )
+        ids = table["sample_id"].cast(pa.string())
+    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise InputError(
-            f"select.{name}: {path!r} cannot be read: {error}; give a .txt, .csv or .parquet file"
+            f"select.{name}: {path!r} cannot be read: {_one_line(error)}; give a .txt (one id a line), or a .csv or "
+            ".parquet file with a column 'sample_id'"
         ) from error
-    if "sample_id" not in table.column_names:
-        raise InputError(f"select.{name}: {path!r} has no column 'sample_id'; found {table.column_names}")
-    return tuple(table["sample_id"].cast(pa.string()).to_pylist())
+    if ids.null_count:
+        raise InputError(f"select.{name}: {ids.null_count} of {len(ids)} ids in {path!r} are null; leave them out")
+    return tuple(ids.to_pylist())
 
 
 def _columns(
     config: RunConfig, run_dir: RunDir, spec: SelectSpec, filesystem: fs.FileSystem, files: list[str]
 ) -> pa.Table | None:
-    """Costs, weights and the columns of quotas: of the manifest, or of the embeddings' own files."""
-    wanted = {q.column for q in spec.quotas} | ({COST} if isinstance(spec.budget, TotalCost) else set())
+    """Costs, weights and the columns of quotas: of the manifest, or of the embeddings' own files.
+
+    Raises: InputError: a column that is asked for is not there. TableError: the files disagree on its type.
+    """
+    wanted_by = {q.column: "select.quotas" for q in spec.quotas}
+    if isinstance(spec.budget, TotalCost):
+        wanted_by[COST] = "select.budget"
+    where = config.embeddings or run_dir.path("manifest")
+    names = {"sample_id", WEIGHT, *wanted_by}
     source = run_dir.dataset("manifest", MANIFEST)
-    if config.embeddings:
-        source = ds.dataset(files, filesystem=filesystem, format="parquet")
-    wanted |= {WEIGHT} & set(source.schema.names)
-    present = [name for name in source.schema.names if name in wanted]
-    if not wanted:
-        return None
-    return source.to_table(columns=["sample_id", *present])
+    try:
+        if config.embeddings:
+            schemas = [footer.schema.to_arrow_schema() for footer in read_footers(files, filesystem)]
+            narrow = [pa.schema([field for field in schema if field.name in names]) for schema in schemas]
+            common = pa.unify_schemas(narrow, promote_options="permissive")
+            source = ds.dataset(files, filesystem=filesystem, format="parquet", schema=common)
+        else:
+            schemas = [source.schema]
+        missing = [name for name in wanted_by if name not in source.schema.names]
+        if missing:
+            found = [name for name in schemas[0].names if name != "sample_id" and not name.endswith(SUFFIX)]
+            raise InputError(
+                f"{wanted_by[missing[0]]}: no column {missing[0]!r} in {where}; found {found or 'none'}; "
+                "add it for every sample, or ask for one that is there"
+            )
+        present = [name for name in source.schema.names if name in names]
+        return source.to_table(columns=present) if len(present) > 1 else None
+    except (OSError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise TableError(
+            f"columns {sorted(names)} of {where} cannot be read: {_one_line(error)}; "
+            "every file must be whole and hold them with one type"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def list_parquet(folder: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:

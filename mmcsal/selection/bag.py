@@ -16,7 +16,7 @@ from mmcsal.selection.greedy import NOTHING, Picks, lazy_greedy
 from mmcsal.selection.kernel import FAR, Kernel, kernel_of, nearest, square_kernel_block
 from mmcsal.selection.plan import SURPLUS, Plan, discounted
 from mmcsal.selection.shard import Rows
-from mmcsal.selection.weights import WEIGHT_UNIT, tempered
+from mmcsal.selection.weights import row_weights
 
 MAX_TRAIN_ROWS = 49152
 SUB_CELLS = 2**20  # cells that one leaf may be cut into
@@ -101,7 +101,7 @@ def route(rows: Rows, plan: Plan) -> list[Bag]:
         joint_ND=joint_ND,
         score_N=align_scores(hash_N, joint_ND, rows.width_a, plan.anchors),
         cell_N=cell_N,
-        weight_N=_weights(hash_N, joint_ND, plan),
+        weight_N=row_weights(hash_N, joint_ND, plan.attributes, plan.tempering).astype(np.int32),
         cover_N=labeled_kernel(joint_ND, plan.labeled_LD, plan.kernel),
         around_N=around_N,
         is_labeled_N=np.isin(hash_N, plan.labeled_hash_L),
@@ -136,15 +136,6 @@ def labeled_kernel(joint_ND: np.ndarray, labeled_LD: np.ndarray, kernel: Kernel)
     """K of the nearest labeled sample, uint16 [N]; 0 where there is none."""
     _, distance_N = nearest(joint_ND, labeled_LD)
     return np.where(distance_N == FAR, 0, kernel_of(distance_N, kernel)).astype(np.uint16)
-
-
-def _weights(hash_N: np.ndarray, joint_ND: np.ndarray, plan: Plan) -> np.ndarray:
-    weight_N = plan.attributes.weights(hash_N)
-    if plan.tempering is not None:
-        tempered_N = tempered(joint_ND, plan.tempering)
-        given = plan.attributes.weight_N is not None
-        weight_N = np.maximum(weight_N * tempered_N // WEIGHT_UNIT, np.minimum(weight_N, 1)) if given else tempered_N
-    return weight_N.astype(np.int32)
 
 
 def _split(rows: Bag, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""The graph of a region: each row's closest candidates; its greedy and its swap search, in integers.
+"""The graph of a region: each row's closest candidates; and its greedy, in integers.
 
 A row keeps the few candidates that it is closest to, the closest first, so a region of a million rows fits into memory.
 What a row does not keep counts as the coverage that it has anyway: gains are never overstated.
@@ -16,7 +16,7 @@ from mmcsal.selection.kernel import ONE
 from mmcsal.selection.limits import Limits
 
 NOTHING = np.zeros(0, np.int64)
-FORCED, NEEDED, FREE, DEFERRED = range(4)  # phases of the greedy
+FORCED, NEEDED, NEEDED_DEFERRED, FREE, DEFERRED = range(5)  # phases of the greedy
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,6 @@ class Taken:
     coverage_P: np.ndarray  # int64, the coverage term of the gain
 
 
-@dataclass(frozen=True)
-class Swapped:
-    """What the swap search leaves."""
-
-    pick_P: np.ndarray  # int64, the slots of the picks given, some of them taken over
-    runner_up_P: np.ndarray  # int64, the candidate that would replace each pick at the smallest loss; -1 = none
-    num_swaps: int
-    gain: int
-
-
 def make_graph(
     index_NM: np.ndarray,
     kernel_NM: np.ndarray,
@@ -90,7 +80,7 @@ def greedy(graph: Graph, worth: Worth, limits: Limits, allowed_C: np.ndarray | N
     """Lazy greedy by gain per cost within the limits; `allowed_C` restricts it to some candidates.
 
     Forced candidates come first, then what the least numbers of the quotas need, then all others, and last those that
-    are deferred (duplicates of picks; misaligned under a gate).
+    are deferred (duplicates of picks; misaligned under a gate), unless a least number needs them.
     """
     num_candidates = graph.num_candidates
     allowed_C = np.ones(num_candidates, bool) if allowed_C is None else allowed_C
@@ -103,31 +93,6 @@ def greedy(graph: Graph, worth: Worth, limits: Limits, allowed_C: np.ndarray | N
         limits.min_G.copy(), limits.budget, pick_P, gain_P, coverage_P,
     )  # fmt: skip
     return Taken(pick_P[:num_picks], gain_P[:num_picks], coverage_P[:num_picks])
-
-
-def swap_search(
-    graph: Graph, worth: Worth, limits: Limits, pick_P: np.ndarray, order_C: np.ndarray, max_passes: int
-) -> Swapped:
-    """Replaces picks by candidates while coverage plus alignment grows; the first swap that improves is taken.
-
-    A swap keeps the limits: the new pick has the quota values of the old one and costs no more than what is left, and
-    it is no duplicate of another pick.
-
-    Args:
-        order_C: candidates in the order in which they are tried (by hash: no order of rows or ids is favoured).
-    Source: Schubert and Rousseeuw 2021 (FasterPAM): the loss of every removal is known, so a candidate is judged
-        against all picks in one look at its rows.
-    """
-    pick_P, num_rows = pick_P.astype(np.int64).copy(), len(graph.index_NM)
-    first_N, second_N = np.zeros((2, num_rows), np.uint16)
-    owner_N, runner_up_P = np.empty(num_rows, np.int64), np.full(len(pick_P), -1, np.int64)
-    left = limits.budget - float(np.cumsum(worth.cost_C[pick_P])[-1]) if len(pick_P) else 0.0
-    num_swaps, gain = _swap_search(
-        graph.index_NM, graph.kernel_NM, graph.start_C, graph.row_E, graph.kernel_E, graph.cover_N, graph.weight_N,
-        graph.row_of_C, worth.bonus_C, worth.cost_C, worth.is_forced_C, worth.is_deferred_C, worth.duplicate_kernel,
-        limits.code_CQ, left, pick_P, order_C, max_passes, first_N, second_N, owner_N, runner_up_P,
-    )  # fmt: skip
-    return Swapped(pick_P, runner_up_P, num_swaps, gain)
 
 
 def closest_picks(graph: Graph, pick_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +128,7 @@ def _fill_columns(index_NM, kernel_NM, next_C, row_E, kernel_E):
 
 
 @njit(cache=True, nogil=True)
-def _weight(weight_N, n):
+def row_weight(weight_N, n):
     return weight_N[n] if weight_N.shape[0] > 0 else np.int64(1)
 
 
@@ -173,7 +138,7 @@ def _coverage_gain(c, start_C, row_E, kernel_E, covered_N, weight_N):
     for e in range(start_C[c], start_C[c + 1]):
         n = row_E[e]
         if kernel_E[e] > covered_N[n]:
-            total += (np.int64(kernel_E[e]) - np.int64(covered_N[n])) * _weight(weight_N, n)
+            total += (np.int64(kernel_E[e]) - np.int64(covered_N[n])) * row_weight(weight_N, n)
     return total
 
 
@@ -226,14 +191,15 @@ def _greedy(
     key_C, known_C = np.zeros(num_candidates, np.float64), np.zeros(num_candidates, np.int64)
     heap = np.empty(num_candidates, np.int64)
     num_picks, left = 0, budget * (1 + 1e-12)
-    for phase in range(4):
-        if phase == NEEDED and need_G.sum() == 0:
+    for phase in range(5):
+        for_need = phase in (NEEDED, NEEDED_DEFERRED)
+        if for_need and need_G.sum() == 0:
             continue
         size = 0
         for c in range(num_candidates):
             if is_picked_C[c] or not allowed_C[c] or (phase == FORCED and not is_forced_C[c]):
                 continue
-            if phase == NEEDED and not _is_needed(c, code_CQ, need_G):
+            if for_need and not _is_needed(c, code_CQ, need_G):
                 continue
             if phase in (NEEDED, FREE) and (is_deferred_C[c] or closeness_C[c] >= duplicate_kernel):
                 continue
@@ -248,7 +214,7 @@ def _greedy(
             c = heap[0]
             # Limits only tighten: what does not fit now never will.
             fits = cost_C[c] <= left and _has_room(c, code_CQ, room_G)
-            if phase == NEEDED and not _is_needed(c, code_CQ, need_G):
+            if for_need and not _is_needed(c, code_CQ, need_G):
                 fits = False
             if phase in (NEEDED, FREE) and closeness_C[c] >= duplicate_kernel:
                 fits = False
@@ -282,152 +248,3 @@ def _greedy(
                     break
                 closeness_C[other] = max(closeness_C[other], kernel_NM[row, m])
     return num_picks
-
-
-@njit(cache=True, nogil=True)
-def _look(n, index_NM, kernel_NM, slot_C, cover_N, first_N, second_N, owner_N):
-    """The two largest kernels of a row to picks (or to a labeled sample), and the slot of the first."""
-    first, second, owner = cover_N[n], cover_N[n], -1
-    for m in range(index_NM.shape[1]):
-        c = index_NM[n, m]
-        if c < 0 or kernel_NM[n, m] <= second:
-            break
-        if slot_C[c] >= 0:
-            if owner < 0:
-                first, owner = kernel_NM[n, m], slot_C[c]
-            else:
-                second = kernel_NM[n, m]
-                break
-    first_N[n], second_N[n], owner_N[n] = first, second, owner
-
-
-@njit(cache=True, nogil=True)
-def _is_twin(c, index_NM, kernel_NM, row_of_C, slot_C, duplicate_kernel, but_slot):
-    """Whether a candidate is a duplicate of a pick other than the one in `but_slot`."""
-    row = row_of_C[c]
-    for m in range(index_NM.shape[1]):
-        other = index_NM[row, m]
-        if other < 0 or kernel_NM[row, m] < duplicate_kernel:
-            return False
-        if other != c and slot_C[other] >= 0 and slot_C[other] != but_slot:
-            return True
-    return False
-
-
-@njit(cache=True, nogil=True)
-def _may_replace(c, old, cost_C, code_CQ, is_forced_C, left):
-    if is_forced_C[old] or cost_C[c] > cost_C[old] + max(left, 0.0):
-        return False
-    for q in range(code_CQ.shape[1]):  # noqa: SIM110 (numba)
-        if code_CQ[c, q] != code_CQ[old, q]:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _cheapest(loss_P, pick_P, is_forced_C):
-    best = -1
-    for p in range(loss_P.shape[0]):
-        if not is_forced_C[pick_P[p]] and (best < 0 or loss_P[p] < loss_P[best]):
-            best = p
-    return best
-
-
-@njit(cache=True, nogil=True)
-def _swap_search(
-    index_NM, kernel_NM, start_C, row_E, kernel_E, cover_N, weight_N, row_of_C, bonus_C, cost_C, is_forced_C,
-    is_deferred_C, duplicate_kernel, code_CQ, left, pick_P, order_C, max_passes, first_N, second_N, owner_N,
-    runner_up_P,
-):  # fmt: skip
-    num_picks = pick_P.shape[0]
-    slot_C = np.full(start_C.shape[0] - 1, -1, np.int64)
-    loss_P = np.zeros(num_picks, np.int64)  # what the objective loses without a pick
-    for p in range(num_picks):
-        slot_C[pick_P[p]] = p
-        loss_P[p] = bonus_C[pick_P[p]]
-    for n in range(index_NM.shape[0]):
-        _look(n, index_NM, kernel_NM, slot_C, cover_N, first_N, second_N, owner_N)
-        if owner_N[n] >= 0:
-            loss_P[owner_N[n]] += (np.int64(first_N[n]) - np.int64(second_N[n])) * _weight(weight_N, n)
-    is_uniform = True  # any candidate may replace any pick
-    for c in range(slot_C.shape[0]):
-        if cost_C[c] != cost_C[0] or is_forced_C[c]:
-            is_uniform = False
-        for q in range(code_CQ.shape[1]):
-            if code_CQ[c, q] != code_CQ[0, q]:
-                is_uniform = False
-    spared_P = np.zeros(num_picks, np.int64)  # of the loss of a removal, what the candidate makes good
-    seen_P = np.full(num_picks, -1, np.int64)
-    touched_P = np.empty(num_picks, np.int64)
-    best_change_P = np.full(num_picks, np.iinfo(np.int64).min, np.int64)
-    num_swaps, gain, tried = 0, np.int64(0), np.int64(0)
-    cheapest = _cheapest(loss_P, pick_P, is_forced_C)
-    num_passes, is_last = 0, max_passes == 0
-    while True:  # the last pass only notes runners-up: nothing changes any more
-        num_before = num_swaps
-        for o in range(order_C.shape[0]):
-            c = order_C[o]
-            if slot_C[c] >= 0:
-                continue
-            tried += 1
-            added, num_touched = bonus_C[c], 0
-            for e in range(start_C[c], start_C[c + 1]):
-                n = row_E[e]
-                if kernel_E[e] <= second_N[n]:
-                    continue
-                owner, weight = owner_N[n], _weight(weight_N, n)
-                if owner >= 0 and seen_P[owner] != tried:
-                    seen_P[owner], spared_P[owner] = tried, 0
-                    touched_P[num_touched] = owner
-                    num_touched += 1
-                if kernel_E[e] > first_N[n]:
-                    added += (np.int64(kernel_E[e]) - np.int64(first_N[n])) * weight
-                if owner >= 0:
-                    within = min(kernel_E[e], first_N[n])
-                    spared_P[owner] += (np.int64(within) - np.int64(second_N[n])) * weight
-            if is_last:
-                for t in range(num_touched):
-                    p = touched_P[t]
-                    change = added - loss_P[p] + spared_P[p]
-                    if change > best_change_P[p] or (change == best_change_P[p] and c < runner_up_P[p]):
-                        best_change_P[p], runner_up_P[p] = change, c
-                continue
-            if is_deferred_C[c]:
-                continue
-            best, best_loss = -1, np.int64(0)
-            if is_uniform and cheapest >= 0:
-                best = cheapest
-                best_loss = loss_P[best] - (spared_P[best] if seen_P[best] == tried else 0)
-            for t in range(num_touched if is_uniform else num_picks):
-                p = touched_P[t] if is_uniform else t
-                loss = loss_P[p] - (spared_P[p] if seen_P[p] == tried else 0)
-                if best >= 0 and (loss > best_loss or (loss == best_loss and p >= best)):
-                    continue
-                if is_uniform or _may_replace(c, pick_P[p], cost_C, code_CQ, is_forced_C, left):
-                    best, best_loss = p, loss
-            if best < 0 or added <= best_loss:
-                continue
-            if _is_twin(c, index_NM, kernel_NM, row_of_C, slot_C, duplicate_kernel, best):
-                continue
-            if cover_N[row_of_C[c]] >= duplicate_kernel:
-                continue
-            num_swaps += 1
-            gain += added - best_loss
-            old = pick_P[best]
-            left += cost_C[old] - cost_C[c]
-            slot_C[old], slot_C[c], pick_P[best] = -1, best, c
-            loss_P[best] += bonus_C[c] - bonus_C[old]
-            for changed in (old, c):
-                for e in range(start_C[changed], start_C[changed + 1]):
-                    n = row_E[e]
-                    weight = _weight(weight_N, n)
-                    if owner_N[n] >= 0:
-                        loss_P[owner_N[n]] -= (np.int64(first_N[n]) - np.int64(second_N[n])) * weight
-                    _look(n, index_NM, kernel_NM, slot_C, cover_N, first_N, second_N, owner_N)
-                    if owner_N[n] >= 0:
-                        loss_P[owner_N[n]] += (np.int64(first_N[n]) - np.int64(second_N[n])) * weight
-            cheapest = _cheapest(loss_P, pick_P, is_forced_C)
-        if is_last:
-            return num_swaps, gain
-        num_passes += 1
-        is_last = num_swaps == num_before or num_passes == max_passes

@@ -85,23 +85,28 @@ def check_quotas(
                 "it; raise its max or include fewer"
             )
     for q in range(code_NQ.shape[1]):
-        _check_column(quotas, min_G, max_G, code_NQ[may_be_picked_N, q], num_picks, is_count)
+        if is_count:
+            code_N, is_forced = code_NQ[may_be_picked_N, q], is_forced_N[may_be_picked_N]
+            _check_column(quotas, min_G, max_G, code_N, code_N[is_forced], num_picks)
 
 
-def _check_column(quotas, min_G, max_G, code_N: np.ndarray, num_picks: int, is_count: bool) -> None:
+def _check_column(quotas, min_G, max_G, code_N: np.ndarray, forced_F: np.ndarray, num_picks: int) -> None:
     present = np.unique(code_N[code_N >= 0])
     if not len(present):
         return
     column = quotas[present[0]][0]
+    forced_G = np.bincount(forced_F[forced_F >= 0], minlength=len(min_G))
+    num_others = len(forced_F) - int(np.minimum(forced_G, min_G)[present].sum())
     least = int(min_G[present].sum())
-    if is_count and least > num_picks:
+    if least + num_others > num_picks:
+        included = f", select.include holds {num_others} more" if num_others else ""
         raise InputError(
-            f"select.quotas: the least numbers of {column!r} add up to {least}, the budget is {num_picks}; "
+            f"select.quotas: the least numbers of {column!r} add up to {least}{included}, the budget is {num_picks}; "
             "raise the budget or lower them"
         )
     counts = np.bincount(code_N[code_N >= 0], minlength=len(min_G))[present]
     most = int((code_N < 0).sum() + np.minimum(counts, max_G[present]).sum())
-    if is_count and most < num_picks:
+    if most < num_picks:
         raise InputError(
             f"select.quotas: the largest numbers of {column!r} leave room for {most} picks, the budget is {num_picks}; "
             "lower the budget or raise them"

@@ -13,7 +13,8 @@ from mmcsal.selection.plan import Plan, discounted
 from mmcsal.selection.quantize import quantize, similarities, square_norms
 
 NUM_LINKS = 16  # candidates that a row keeps, where a third of them is picked
-MIN_COMPARED, MAX_COMPARED = 512, 1024  # candidates that the rows of a cell are compared with
+MANY_ROWS_PER_PICK = 50  # from here on, fewer comparisons lose nothing
+MIN_COMPARED, MAX_COMPARED = 512, 2048  # candidates that the rows of a cell are compared with
 FULL_LINKS = 2**22  # rows times candidates up to here are kept whole
 INSERT_UP_TO = 64  # links of a row that are put in order by insertion; more are sorted
 NUM_BINS = 512  # of distances, to find where the closest end
@@ -50,16 +51,16 @@ def num_links(plan: Plan, num_candidates: int, num_rows: int) -> int:
 
 def num_compared(plan: Plan, num_candidates: int, kept: int) -> int:
     """How many candidates the rows of a cell are compared with."""
-    compared = MIN_COMPARED if plan.num_rows >= 50 * plan.num_picks else MAX_COMPARED
+    compared = MIN_COMPARED if plan.num_rows >= MANY_ROWS_PER_PICK * plan.num_picks else MAX_COMPARED
     return min(max(compared, 2 * kept), num_candidates)
 
 
 def link(bag: Bag, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) -> Links:
-    """The closest candidates of each row of a bag whose hash is at most `limit`.
+    """The closest candidates of each row of a bag whose hash is at most `limit`, or that must be in the batch.
 
     The rows of a cell are compared with the candidates nearest to the cell's centre, whichever cell proposed them.
     """
-    rows = bag.take(np.flatnonzero(bag.hash_N <= np.uint64(limit)))
+    rows = bag.take(np.flatnonzero((bag.hash_N <= np.uint64(limit)) | np.isin(bag.hash_N, plan.forced_hash)))
     kept = num_links(plan, len(shortlist.hash_C), num_rows)
     compared = num_compared(plan, len(shortlist.hash_C), kept)
     index_NM = np.empty((len(rows.hash_N), kept), np.int32)

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmcsal.selection.bag import SUB_CELLS, Candidates
+from mmcsal.selection.bag import Candidates
+from mmcsal.selection.cells import assign
 from mmcsal.selection.links import Shortlist, places_of
 from mmcsal.selection.plan import SHORTLIST_PER_PICK, Plan
 from mmcsal.selection.region import MAX_DENSE_PICKS, Job
@@ -52,24 +53,21 @@ def share_out(plan: Plan, candidates: Candidates, shortlist: Shortlist) -> tuple
     if len(regions) == 1:
         return regions, [job]
     # Several regions: the best candidates of all, taken within the limits, say what each of them gets.
-    order = best(candidates)
-    order = order[places_of(candidates.ids.take(pa.array(order)), shortlist.ids) >= 0]
-    is_forced = np.isin(candidates.hash_C[order], plan.forced_hash)
-    order = np.concatenate([order[is_forced], order[~is_forced]])
-    hash_C = candidates.hash_C[order]
+    place_C = places_of(candidates.ids.take(pa.array(best(candidates))), shortlist.ids)
+    forced = np.flatnonzero(np.isin(shortlist.hash_C, plan.forced_hash))  # cells need not have proposed them
+    order = np.concatenate([forced, place_C[(place_C >= 0) & ~np.isin(place_C, forced)]])
+    hash_C = shortlist.hash_C[order]
     cost_C, code_CQ = plan.attributes.costs(hash_C), plan.attributes.codes(hash_C)
-    taken = fitting(cost_C, code_CQ, plan)
+    taken = fitting(cost_C, code_CQ, plan, num_forced=len(forced))
     region_of_bag = np.repeat(np.arange(len(regions)), [len(r) for r in regions])
-    region_C = region_of_bag[plan.bag_of_cell[candidates.cell_C[order] // SUB_CELLS]]
-    jobs = []
+    region_C = region_of_bag[plan.bag_of_cell[cells_of(hash_C, shortlist.joint_CD[order], plan)]]
+    jobs, need_G = [], plan.min_G
     for region in range(len(regions)):
         mine = taken[region_C[taken] == region]
         counts_G = np.array([(code_CQ[mine] == g).any(axis=1).sum() for g in range(len(plan.max_G))], np.int64)
-        jobs.append(
-            replace(
-                job, budget=float(np.cumsum(cost_C[mine])[-1]) if len(mine) else 0.0, max_G=counts_G, min_G=counts_G * 0
-            )
-        )
+        budget = float(np.cumsum(cost_C[mine])[-1]) if len(mine) else 0.0
+        jobs.append(replace(job, budget=budget, max_G=counts_G, min_G=np.minimum(counts_G, need_G)))
+        need_G = need_G - jobs[-1].min_G
     return regions, jobs
 
 
@@ -80,14 +78,20 @@ def _regions(plan: Plan) -> list[list[int]]:
     return [part.tolist() for part in np.array_split(np.arange(num_bags), min(num_regions, num_bags))]
 
 
-def fitting(cost_C: np.ndarray, code_CQ: np.ndarray, plan: Plan) -> np.ndarray:
-    """Places of those that fit when taken one after the other: first what quotas need, then all."""
+def cells_of(hash_N: np.ndarray, joint_ND: np.ndarray, plan: Plan) -> np.ndarray:
+    """The cell of each row, as `route` finds it."""
+    leaf_N, _ = assign(plan.tree, joint_ND, plan.kernel)
+    return plan.first_cell_L[leaf_N] + (hash_N % plan.part_of_leaf_L[leaf_N].astype(np.uint64)).astype(np.int64)
+
+
+def fitting(cost_C: np.ndarray, code_CQ: np.ndarray, plan: Plan, num_forced: int = 0) -> np.ndarray:
+    """Places of those that fit when taken one after the other: the first `num_forced`, what quotas need, then all."""
     left, room_G, need_G = plan.budget * (1 + 1e-12), plan.max_G.copy(), plan.min_G.copy()
     is_taken = np.zeros(len(cost_C), bool)
-    for only_needed in (True, False):
+    for only_needed, stop in ((False, num_forced), (True, len(cost_C)), (False, len(cost_C))):
         if only_needed and not need_G.any():
             continue
-        for c in range(len(cost_C)):
+        for c in range(stop):
             codes = code_CQ[c][code_CQ[c] >= 0]
             if is_taken[c] or cost_C[c] > left or (room_G[codes] <= 0).any():
                 continue
@@ -103,7 +107,8 @@ def fitting(cost_C: np.ndarray, code_CQ: np.ndarray, plan: Plan) -> np.ndarray:
 def within_limits(plan: Plan, pool: Pool, hash_C: np.ndarray) -> np.ndarray:
     """Of rows in the order in which a strategy ranks them, those that the limits allow; forced ones in any case."""
     hash_C = np.concatenate([pool.forced_hash, hash_C[~np.isin(hash_C, pool.forced_hash)]])
-    kept = fitting(plan.attributes.costs(hash_C), plan.attributes.codes(hash_C), plan)
+    costs, codes = plan.attributes.costs(hash_C), plan.attributes.codes(hash_C)
+    kept = fitting(costs, codes, plan, num_forced=len(pool.forced_hash))
     return hash_C[np.sort(kept)]
 
 

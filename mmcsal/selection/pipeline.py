@@ -16,21 +16,23 @@ from threadpoolctl import threadpool_limits
 
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.selection.alignment import confidence, fit_anchors
-from mmcsal.selection.bag import MAX_TRAIN_ROWS, Bag, Candidates, join, propose, route, rows_of_hash
+from mmcsal.selection.bag import MAX_TRAIN_ROWS, Bag, Candidates, join, labeled_kernel, propose, route, rows_of_hash
 from mmcsal.selection.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
 from mmcsal.selection.cells import Tree, fit_tree
 from mmcsal.selection.exchange import exchange
-from mmcsal.selection.kernel import make_kernel
+from mmcsal.selection.greedy import NOTHING
+from mmcsal.selection.kernel import Kernel, make_kernel
 from mmcsal.selection.links import Links, Shortlist, link, shortlist_of
 from mmcsal.selection.merge import fitting, needs, share_out, shortlisted, with_rows, within_limits
 from mmcsal.selection.plan import Plan
 from mmcsal.selection.ranking import rank_pool
+from mmcsal.selection.ranks import Targets, num_targets
 from mmcsal.selection.region import Job, Solved, solve_region
 from mmcsal.selection.request import Pool, Request, make_pool
 from mmcsal.selection.result import Outcome, Selection, make_selection
 from mmcsal.selection.shard import NUM_NAMED, Rows, Sample, Shard, Survey, gather, ids_of, merge_samples, prepare
 from mmcsal.selection.spec import MmcsalSpec, SelectSpec
-from mmcsal.selection.weights import WEIGHT_UNIT, fit_tempering
+from mmcsal.selection.weights import WEIGHT_UNIT, Tempering, fit_tempering, row_weights
 
 TRAIN_ROWS_PER_CELL, MIN_TRAIN_ROWS = 48, 4096  # of the tree
 MAX_BAG_ROWS = 16384
@@ -210,6 +212,8 @@ def _plan(runner: Runner, spec: SelectSpec, pool: Pool, *, width_a: int, seed: i
     parts_L, first_cell_L, bag_of_cell = _bags(tree, num_routed / num_rows, whole=not _has_cells(spec))
     solve_limit = pool.limit(num_rows)
     in_pool = sample.hash_N <= np.uint64(pool.limit(MAX_TRAIN_ROWS))
+    tempering = fit_tempering(sample.joint_ND[in_pool], kernel, spec.tempering) if spec.tempering else None
+    labeled_LD = sample.joint_ND[np.isin(sample.hash_N, pool.labeled_hash_L)]
     has_weights = pool.attributes.weight_N is not None or spec.tempering > 0
     plan = Plan(
         spec=spec,
@@ -221,11 +225,11 @@ def _plan(runner: Runner, spec: SelectSpec, pool: Pool, *, width_a: int, seed: i
         first_cell_L=first_cell_L,
         bag_of_cell=bag_of_cell,
         labeled_hash_L=pool.labeled_hash_L,
-        labeled_LD=sample.joint_ND[np.isin(sample.hash_N, pool.labeled_hash_L)],
+        labeled_LD=labeled_LD,
         forced_hash=pool.forced_hash,
         closed_hash=pool.closed_hash,
         attributes=pool.attributes,
-        tempering=fit_tempering(sample.joint_ND[in_pool], kernel, spec.tempering) if spec.tempering else None,
+        tempering=tempering,
         weight_unit=WEIGHT_UNIT if has_weights else 1,
         solve_limit=solve_limit,
         route_limit=pool.limit(num_routed),
@@ -239,9 +243,19 @@ def _plan(runner: Runner, spec: SelectSpec, pool: Pool, *, width_a: int, seed: i
         lambda_align=spec.lambda_align * (confidence(anchors.separation) if spec.scale_by_confidence else 1.0),
         min_G=pool.min_G,
         max_G=pool.max_G,
+        targets=_targets(pool, sample, kernel, labeled_LD, tempering),
         seed=seed,
     )
     return plan, sample
+
+
+def _targets(pool: Pool, sample: Sample, kernel: Kernel, labeled_LD, tempering: Tempering | None) -> Targets:
+    """The rows of lowest hash, as far as ranks need them."""
+    rows = sample.hash_N <= np.uint64(pool.limit(num_targets(pool.num_picks, len(pool.hash_N))))
+    hash_R, joint_RD = sample.hash_N[rows], sample.joint_ND[rows]
+    has_weights = pool.attributes.weight_N is not None or tempering is not None
+    weight_R = row_weights(hash_R, joint_RD, pool.attributes, tempering) if has_weights else NOTHING
+    return Targets(joint_RD, labeled_kernel(joint_RD, labeled_LD, kernel), weight_R)
 
 
 def _bandwidth(runner: Runner, pool: Pool, sample: Sample, num_rows: int, num_covering: int) -> int:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmcsal.selection.alignment import Anchors, alignment_of
+from mmcsal.selection.alignment import Anchors, alignment_of, threshold_of
 from mmcsal.selection.cells import Tree
 from mmcsal.selection.kernel import ONE, Kernel
 from mmcsal.selection.limits import Attributes
+from mmcsal.selection.ranks import Targets
 from mmcsal.selection.spec import SelectSpec
 from mmcsal.selection.weights import Tempering
 
@@ -47,12 +48,19 @@ class Plan:
     lambda_align: float  # already scaled by its confidence
     min_G: np.ndarray  # least and largest number of picks, by quota
     max_G: np.ndarray
+    targets: Targets  # rows that ranks are judged by
     seed: int
 
     @property
     def shortlist_size(self) -> int:
         """Candidates that take part in the merge."""
         return min(max(SHORTLIST_PER_PICK * self.num_picks, MIN_SHORTLIST), self.num_open)
+
+    @property
+    def align_threshold(self) -> float:
+        """The r from which a pair counts as aligned."""
+        given = self.spec.align_threshold
+        return threshold_of(self.anchors.mispaired_share) if given == "auto" else given
 
     @property
     def duplicate_kernel(self) -> int:
@@ -68,8 +76,8 @@ class Plan:
         if self.spec.align_form == "linear":
             return r_N
         if self.spec.align_form == "gate":
-            return (r_N >= self.spec.align_threshold).astype(np.float64)
-        return np.minimum(1.0, r_N / self.spec.align_threshold)
+            return (r_N >= self.align_threshold).astype(np.float64)
+        return np.minimum(1.0, r_N / self.align_threshold)
 
     def bonus(self, score_N: np.ndarray, num_rows: int) -> np.ndarray:
         """What alignment adds to the gain of each row, int64 [N], in the unit of gains over `num_rows` rows."""

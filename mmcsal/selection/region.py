@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from mmcsal.selection.graph import Graph, Taken, Worth, closest_picks, greedy, make_graph, swap_search
-from mmcsal.selection.greedy import NOTHING, lazy_greedy
-from mmcsal.selection.kernel import ONE, square_kernel_block
+from mmcsal.selection.graph import Graph, Taken, Worth, closest_picks, greedy, make_graph
+from mmcsal.selection.greedy import NOTHING
+from mmcsal.selection.kernel import ONE
 from mmcsal.selection.limits import Limits
 from mmcsal.selection.links import Links, Shortlist, places_of
 from mmcsal.selection.plan import Plan
+from mmcsal.selection.ranks import Ranked, order_over_targets
+from mmcsal.selection.swap import Swapped, swap_search
 
-MAX_DENSE_PICKS = 16384  # whose kernel to each other is held in memory to order them
+MAX_STARTS_SIZE = 2**10  # rows times candidates up to here are solved from every first pick
+MAX_DENSE_PICKS = 16384  # whose kernel to the rows that ranks are judged by is held in memory
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,11 @@ def solve_region(parts: list[Links], shortlist: Shortlist, plan: Plan, job: Job)
         taken, passes = _fixed(job.fixed_hash, shortlist.hash_C[place_C]), 0
     order_C = np.argsort(shortlist.hash_C[place_C])
     swapped = swap_search(graph, worth, limits, taken.pick_P, order_C, passes)
+    if passes and graph.index_NM.size <= MAX_STARTS_SIZE:
+        swapped = _best_of_starts(graph, worth, limits, order_C, passes, taken, swapped)
     owner_N, kernel_N = closest_picks(graph, swapped.pick_P)
     mass_P = _masses(graph, owner_N, kernel_N, links.is_labeled_N, len(swapped.pick_P))
-    ranked = _ranked(graph, worth, swapped.pick_P, mass_P, shortlist.joint_CD[place_C], plan, job)
+    ranked = _ranked(graph, worth, swapped.pick_P, shortlist, place_C, plan, job)
     slot_of_C = np.full(graph.num_candidates, -1, np.int64)
     slot_of_C[swapped.pick_P] = np.arange(len(swapped.pick_P))
     slot_P = slot_of_C[ranked.pick_P]
@@ -146,6 +151,22 @@ def _best_greedy(graph: Graph, worth: Worth, limits: Limits) -> Taken:
     return by_gain if by_gain.gain_P.sum() > taken.gain_P.sum() else taken
 
 
+def _best_of_starts(
+    graph: Graph, worth: Worth, limits: Limits, order_C, passes: int, taken: Taken, swapped: Swapped
+) -> Swapped:
+    """Of tiny pools, where a local optimum may lose 4%: the best over all first picks, which stay exchangeable."""
+    if worth.is_forced_C.any() or limits.code_CQ.shape[1] or len(np.unique(worth.cost_C)) > 1:
+        return swapped
+    greedy_value = int(taken.gain_P.sum())
+    for c in np.flatnonzero(~worth.is_deferred_C & (graph.cover_N[graph.row_of_C] < worth.duplicate_kernel)):
+        start = greedy(graph, replace(worth, is_forced_C=np.arange(graph.num_candidates) == c), limits)
+        other = swap_search(graph, worth, limits, start.pick_P, order_C, passes)
+        gain = int(start.gain_P.sum()) + other.gain - greedy_value
+        if gain > swapped.gain:
+            swapped = replace(other, gain=gain)
+    return swapped
+
+
 def _unpriced(limits: Limits) -> Limits:
     return replace(limits, budget=np.inf)
 
@@ -163,18 +184,18 @@ def _fixed(fixed_hash: np.ndarray, hash_C: np.ndarray) -> Taken:
     return Taken(pick_P, np.zeros(len(pick_P), np.int64), np.zeros(len(pick_P), np.int64))
 
 
-def _ranked(graph: Graph, worth: Worth, pick_P, mass_P, joint_CD, plan: Plan, job: Job) -> Taken:
+def _ranked(graph: Graph, worth: Worth, pick_P, shortlist: Shortlist, place_C, plan: Plan, job: Job) -> Taken:
     """The picks in an order whose every prefix is a good batch: a greedy pass over them.
 
-    Where rows keep all candidates, over the rows; else over the picks themselves, each standing for the rows that it
-    represents, and the gains are scaled to the coverage that the rows have.
+    Where rows keep all candidates, over the rows of the region; else over a sample of the pool, since a row keeps too
+    few candidates to say what the first ranks cover.
     """
     if job.keep_order:
         order = np.arange(len(pick_P))
     elif graph.index_NM.shape[1] == graph.num_candidates:
         order = _order_over_rows(graph, worth, pick_P)
     else:
-        order = _order_over_picks(graph, worth, pick_P, mass_P, joint_CD, plan)
+        order = _order_over_targets(graph, worth, pick_P, shortlist, place_C, plan)
     pick_P = pick_P[order]
     gain_P, coverage_P = _gains_in_order(graph, worth, pick_P)
     return Taken(pick_P, gain_P, coverage_P)
@@ -190,24 +211,23 @@ def _order_over_rows(graph: Graph, worth: Worth, pick_P: np.ndarray) -> np.ndarr
     return slot_C[greedy(graph, plain, free, allowed_C).pick_P]
 
 
-def _order_over_picks(graph, worth: Worth, pick_P, mass_P, joint_CD, plan: Plan) -> np.ndarray:
+def _order_over_targets(graph, worth: Worth, pick_P, shortlist: Shortlist, place_C, plan: Plan) -> np.ndarray:
     by_id = np.argsort(pick_P)
     sorted_P = pick_P[by_id]
-    cover_P = graph.cover_N[graph.row_of_C[sorted_P]]
-    kernel_PP = square_kernel_block(joint_CD[sorted_P], plan.kernel)
-    taken = lazy_greedy(
-        kernel_PP, np.arange(len(pick_P)), cover_P, worth.bonus_C[sorted_P], len(pick_P),
-        weight_N=mass_P[by_id], cost_C=worth.cost_C[sorted_P], redundancy_unit=worth.redundancy_unit,
-        redundancy_C=cover_P,
-    ).candidate_P  # fmt: skip
-    return by_id[_deferred_last(kernel_PP[np.ix_(taken, taken)], cover_P[taken], worth, sorted_P[taken], taken)]
-
-
-def _deferred_last(kernel_PP, cover_P, worth: Worth, pick_P, taken: np.ndarray) -> np.ndarray:
-    """Duplicates of earlier picks, and gated picks, behind all others; either part in its order."""
-    closest_P = np.maximum(np.tril(kernel_PP, -1).max(axis=1, initial=0), cover_P)
-    is_late_P = (closest_P >= worth.duplicate_kernel) | worth.is_deferred_C[pick_P]
-    return np.concatenate([taken[~is_late_P], taken[is_late_P]])
+    places, num_targets = place_C[sorted_P], len(plan.targets.cover_R)
+    picks = Ranked(
+        joint_PD=shortlist.joint_CD[places],
+        bonus_P=plan.bonus(shortlist.score_C[places], num_targets),
+        cost_P=worth.cost_C[sorted_P],
+        cover_P=graph.cover_N[graph.row_of_C[sorted_P]],
+        is_deferred_P=worth.is_deferred_C[sorted_P],
+    )
+    unit = plan.redundancy_unit(num_targets)
+    return by_id[
+        order_over_targets(
+            picks, plan.targets, plan.kernel, redundancy_unit=unit, duplicate_kernel=worth.duplicate_kernel
+        )
+    ]
 
 
 def _gains_in_order(graph: Graph, worth: Worth, pick_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -156,9 +156,8 @@ def _check_included(budget: float, cost_N, is_forced_N: np.ndarray) -> None:
 def _attributes(request: Request, hash_N: np.ndarray) -> Attributes:
     """Costs, weights and quotas by row, checked."""
     spec, table = request.spec, request.columns
-    wanted = list(dict.fromkeys(q.column for q in spec.quotas))
-    if isinstance(spec.budget, TotalCost):
-        wanted.append(COST)
+    of_quotas = list(dict.fromkeys(q.column for q in spec.quotas))
+    wanted = [*of_quotas, *([COST] if isinstance(spec.budget, TotalCost) else [])]
     present = table.column_names if table is not None else ["sample_id"]
     missing = [name for name in wanted if name not in present]
     if missing:
@@ -171,8 +170,8 @@ def _attributes(request: Request, hash_N: np.ndarray) -> Attributes:
     check_unique_ids(table["sample_id"], name="columns of the samples")
     place_N = _places(table, request.salt, hash_N, needed)
     picked = {name: pc.take(table[name], pa.array(place_N)) for name in needed}
-    texts = {q: np.array(picked[q].cast(pa.string()).to_pylist(), object) for q in wanted if q != COST}
-    cost_N = _numbers(picked[COST], COST, smallest=1e-9) if COST in picked else None
+    texts = {q: np.array(picked[q].cast(pa.string()).to_pylist(), object) for q in of_quotas}
+    cost_N = _numbers(picked[COST], COST, smallest=1e-9) if isinstance(spec.budget, TotalCost) else None
     weight_N = normalised(_numbers(picked[WEIGHT], WEIGHT, smallest=0)) if WEIGHT in picked else None
     return Attributes(hash_N, cost_N, weight_N, quota_codes(_keys(spec), texts, len(hash_N)))
 
@@ -197,10 +196,11 @@ def _numbers(column: pa.ChunkedArray, name: str, *, smallest: float) -> np.ndarr
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"{name}: {column.type} instead of numbers ({error})") from error
     bad = ~(np.isfinite(values) & (values >= smallest))
-    if bad.any() or not values.any():
-        example = values[bad][0] if bad.any() else 0.0
-        what = "above 0" if smallest else "0 or more, and some above 0"
+    if bad.any():
+        what = "above 0" if smallest else "0 or more"
         raise InputError(
-            f"{name}: {int(bad.sum())} of {len(values)} values are not {what}, such as {example:g}; mend them"
+            f"{name}: {int(bad.sum())} of {len(values)} values are not {what}, such as {values[bad][0]:g}; mend them"
         )
+    if not values.any():
+        raise InputError(f"{name}: all {len(values)} values are 0; at least one must be above 0")
     return values

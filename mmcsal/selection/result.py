@@ -24,7 +24,7 @@ from mmcsal.selection.quantize import UNIT
 from mmcsal.selection.region import RowAnswers, Solved
 from mmcsal.selection.request import Pool, Request
 from mmcsal.selection.shard import BadRow, Sample
-from mmcsal.selection.weights import tempered
+from mmcsal.selection.weights import row_weights
 
 MAX_EVALUATED_ROWS = 1024
 LINEAR_WARNING = (
@@ -172,7 +172,7 @@ def _columns(outcome: Outcome, picks: _Picks) -> dict[str, Any]:
         "reason": [
             explain.pick_reason(
                 mass, num_pool, r, red, near, runner_up,
-                low=spec.align_threshold, duplicate=spec.duplicate_kernel, is_included=bool(included),
+                low=plan.align_threshold, duplicate=spec.duplicate_kernel, is_included=bool(included),
             )
             for mass, r, red, near, runner_up, included in facts
         ],
@@ -182,7 +182,9 @@ def _columns(outcome: Outcome, picks: _Picks) -> dict[str, Any]:
 
 def _evaluation(outcome: Outcome, picks: _Picks) -> Evaluation:
     plan, sample, num_pool = outcome.plan, outcome.sample, len(outcome.pool.hash_N)
-    in_sample = sample.hash_N <= outcome.pool.hash_N[min(num_pool, MAX_EVALUATED_ROWS) - 1]
+    counting = np.flatnonzero(plan.attributes.weights(sample.hash_N) > 0)  # in the order of hashes
+    counting = counting if len(counting) else np.arange(len(sample.hash_N))
+    in_sample = np.isin(np.arange(len(sample.hash_N)), counting[:MAX_EVALUATED_ROWS])
     rows_ND = sample.joint_ND[in_sample]
     open_rows = ~np.isin(sample.hash_N, plan.closed_hash)
     is_whole = len(sample.hash_N) == num_pool
@@ -205,8 +207,8 @@ def _evaluation(outcome: Outcome, picks: _Picks) -> Evaluation:
 def _sample_weights(plan: Plan, hash_N: np.ndarray, rows_ND: np.ndarray) -> np.ndarray | None:
     if plan.weight_unit == 1:
         return None
-    weight_N = plan.attributes.weights(hash_N)
-    return weight_N if plan.tempering is None else weight_N * tempered(rows_ND, plan.tempering)
+    weight_N = row_weights(hash_N, rows_ND, plan.attributes, plan.tempering)
+    return weight_N if weight_N.any() else None
 
 
 def _summary(outcome: Outcome, picks: _Picks, evaluation: Evaluation) -> dict[str, Any]:
@@ -226,12 +228,13 @@ def _summary(outcome: Outcome, picks: _Picks, evaluation: Evaluation) -> dict[st
         "separation": plan.anchors.separation,
         "lambda_align": plan.lambda_align,
         "lambda_div": plan.spec.lambda_div,
-        "align_threshold": plan.spec.align_threshold,
+        "align_threshold": plan.align_threshold,
+        "mispaired_share": plan.anchors.mispaired_share,
         "strategy": plan.spec.strategy.kind,
         "num_swaps": sum(s.num_swaps for s in solved),
         "swap_gain": sum(s.swap_gain for s in solved) / plan.gain_unit(plan.num_rows) / objective if objective else 0.0,
         "num_duplicates": int((picks.redundancy_P >= plan.duplicate_kernel).sum()),
-        "num_rejected": len(outcome.bad_rows),
+        "num_rejected": len({r.sample_id for r in outcome.bad_rows}),
         "bandwidth": plan.kernel.bandwidth / UNIT**2,
         "num_cells": len(np.unique(outcome.proposed.cell_C)),
         "num_candidates": len(outcome.proposed.hash_C),

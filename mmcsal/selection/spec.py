@@ -57,7 +57,7 @@ class SelectSpec(Spec):
     # How many samples to select: a count, a fraction of the samples that may still be selected, or {cost: total}.
     budget: Count | Fraction | TotalCost = 0.05
     # Weight of the alignment regularizer: picks whose modalities disagree are worth less.
-    lambda_align: Annotated[float, Field(ge=0)] = 0.25
+    lambda_align: Annotated[float, Field(ge=0)] = 0.5
     # Weight of the extra diversity: picks close to an earlier pick are worth less. Coverage alone already has
     # diminishing returns; 0.25 may help on long tails.
     lambda_div: Annotated[float, Field(ge=0)] = 0.0
@@ -69,8 +69,9 @@ class SelectSpec(Spec):
     align_form: Literal["hinge", "discount", "gate", "linear"] = "hinge"
     # What a score means: its place among shuffled pairs, or among the pool's own pairs (punishes rare classes).
     align_calibration: Literal["shuffled", "percentile"] = "shuffled"
-    # Only the tail is punished: every alignment score from this value upwards counts as fully aligned.
-    align_threshold: Annotated[float, Field(gt=0, le=1)] = 0.3
+    # Every alignment score from this value upwards counts as fully aligned. auto: .3 where pairs look right, up to .9
+    # where a fifth of them or more looks mispaired.
+    align_threshold: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     # Less weight where own pairs cannot be told from shuffled pairs: there the score is noise and must not steer.
     scale_by_confidence: bool = True
     # Samples whose similarities form the profile that alignment compares; 2048-4096 for fine-grained pools.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmcsal.selection.kernel import Kernel, kernel_block
+from mmcsal.selection.limits import Attributes
 
 WEIGHT_UNIT = 256  # the weight of an average row
 MAX_WEIGHT = 65535
@@ -45,6 +46,19 @@ def fit_tempering(reference_MD: np.ndarray, kernel: Kernel, power: float) -> Tem
 def tempered(joint_ND: np.ndarray, tempering: Tempering) -> np.ndarray:
     """Weights of quantised rows, int64 [N]."""
     return tempering.weight_T[_steps(joint_ND, tempering.reference_MD, tempering.kernel)]
+
+
+def row_weights(
+    hash_N: np.ndarray, joint_ND: np.ndarray, attributes: Attributes, tempering: Tempering | None
+) -> np.ndarray:
+    """Weights of the caller times those of the tempering, int64 [N]; a weight above 0 stays above 0."""
+    weight_N = attributes.weights(hash_N)
+    if tempering is None:
+        return weight_N
+    tempered_N = tempered(joint_ND, tempering)
+    if attributes.weight_N is None:
+        return tempered_N
+    return np.maximum(weight_N * tempered_N // WEIGHT_UNIT, np.minimum(weight_N, 1))
 
 
 def _steps(joint_ND: np.ndarray, reference_MD: np.ndarray, kernel: Kernel) -> np.ndarray:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mmcsal import select_pairs
 from mmcsal.contracts.errors import InputError, TableError
-from mmcsal.selection import MmcsalSpec, SelectSpec
+from mmcsal.selection import MmcsalSpec, Quota, SelectSpec
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +185,64 @@ def test_of_equal_picks_each_represents_itself():
     x_ND = np.ones((5, 3))
     rows = select_pairs(x_ND, x_ND, 3).represented.to_pylist()
     assert [row["represented_by"] for row in rows] == ["0", "1", "2", "0", "0"]
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_names_of_ids_matter_only_through_their_order(views, seed):
+    """Where every sample is the whole pool. Hashes still order the swaps, so it holds without them."""
+    pool, rng = views(300, seed=1, misaligned=0.1), np.random.default_rng(seed)
+    spec = SelectSpec(strategy=MmcsalSpec(max_swap_passes=0))
+    numbers = np.sort(rng.choice(10**6, 300, replace=False))
+    names = [[f"{i:03}" for i in range(300)], [f"clip-{i:07}" for i in numbers]]
+    first, other = (select_pairs(pool.a_ND, pool.v_ND, 20, sample_ids=n, config=spec).sample_ids for n in names)
+    assert [names[0].index(i) for i in first] == [names[1].index(i) for i in other]
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([64, 8192]))
+def test_near_duplicates_are_never_both_picked_while_others_are_left(views, seed, max_cell_size):
+    pool, rng = views(150, seed=seed % 7), np.random.default_rng(seed)
+    copies = rng.integers(0, 150, 60)
+    a_ND, v_ND = (np.concatenate([x, x[copies] * (1 + 1e-4)]) for x in (pool.a_ND, pool.v_ND))
+    spec = SelectSpec(strategy=MmcsalSpec(max_cell_size=max_cell_size), num_anchors=64)
+    summary = select_pairs(a_ND, v_ND, 50, config=spec).summary
+    assert summary["num_duplicates"] == 0
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.data())
+def test_include_and_exclude_are_kept(views, data):
+    pool, rows = views(120, seed=2), st.integers(0, 119)
+    include, exclude, labeled = (data.draw(st.sets(rows, max_size=10)) for _ in range(3))
+    exclude, labeled = exclude - include, labeled - include - exclude
+    spec = SelectSpec(
+        include=tuple(map(str, include)), exclude=tuple(map(str, exclude)), num_anchors=64,
+        lambda_div=data.draw(st.sampled_from([0.0, 0.5])),
+        strategy=MmcsalSpec(max_cell_size=data.draw(st.sampled_from([32, 8192]))),
+    )  # fmt: skip
+    budget = max(len(include), 1) + data.draw(st.integers(0, 10))
+    picks = {
+        int(i) for i in select_pairs(pool.a_ND, pool.v_ND, budget, labeled=map(str, labeled), config=spec).sample_ids
+    }
+    assert len(picks) == budget
+    assert include <= picks
+    assert not picks & (exclude | labeled)
+
+
+def test_include_is_kept_in_pools_of_very_many_rows_a_pick(views):
+    pool, include = views(2000, seed=1), tuple(map(str, range(8)))
+    spec = SelectSpec(include=include, strategy=MmcsalSpec(max_rows_per_pick=16))
+    selection = select_pairs(pool.a_ND, pool.v_ND, 10, config=spec)
+    assert len(selection.sample_ids) == 10
+    assert set(include) <= set(selection.sample_ids)
+
+
+def test_least_numbers_are_kept_in_pools_of_very_many_rows_a_pick(views):
+    pool, columns = views(2000, seed=1), {"source": ["rare"] * 4 + ["common"] * 1996}
+    spec = SelectSpec(
+        quotas=(Quota(column="source", value="rare", min=3),), strategy=MmcsalSpec(max_rows_per_pick=16)
+    )  # fmt: skip
+    selection = select_pairs(pool.a_ND, pool.v_ND, 10, columns=columns, config=spec)
+    assert len(selection.sample_ids) == 10
+    assert len(set(selection.sample_ids) & set("0123")) >= 3

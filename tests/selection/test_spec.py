@@ -18,7 +18,7 @@ def test_other_budgets_are_refused(budget):
 
 def test_defaults_are_those_of_the_method():
     spec = SelectSpec()
-    assert (spec.lambda_align, spec.lambda_div, spec.align_threshold, spec.num_anchors) == (0.25, 0.0, 0.3, 512)
+    assert (spec.lambda_align, spec.lambda_div, spec.align_threshold, spec.num_anchors) == (0.5, 0.0, "auto", 512)
 
 
 def test_unknown_keys_are_refused():
