@@ -142,6 +142,21 @@ def test_print_config_prints_what_would_be_run(mmcsal, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_total_cost_is_a_budget_too(mmcsal, tmp_path):
+    """Whatever kind of budget the file holds, the one of the command line takes its place."""
+    (tmp_path / "c.yaml").write_text("select: {budget: 7}\n")
+    done = mmcsal("run", "--print-config", "--config", "c.yaml", "--budget", "cost=2.5")
+    assert yaml.safe_load(done.stdout)["select"]["budget"] == {"cost": 2.5}
+    (tmp_path / "c.yaml").write_text(done.stdout)
+    done = mmcsal("select", "--print-config", "--config", "c.yaml", "--budget", "9")
+    assert yaml.safe_load(done.stdout)["select"]["budget"] == 9
+
+
+@pytest.mark.parametrize("budget", ["0", "1.0", "many", "cost=0", "cost=many", "hours=3"])
+def test_an_impossible_budget(refused, budget):
+    assert "select.budget" in refused("select", "--check", "--budget", budget)
+
+
 @pytest.mark.parametrize("job", sorted(path.name for path in JOBS.glob("[a-z]*.py")))
 def test_each_job_stands_for_a_command(job, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [job, "--help"])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.selection.pipeline import LocalRunner, select
@@ -67,7 +68,9 @@ def select_pairs(
     num_threads = min(os.cpu_count() or 1, MAX_THREADS)
     shard_rows = int(np.clip(-(-len(ids) // num_threads), MIN_SHARD_ROWS, MAX_SHARD_ROWS))
     shards = [_shard(ids, a_ND, v_ND, start, shard_rows, seed) for start in range(0, max(len(ids), 1), shard_rows)]
-    return select(LocalRunner(shards, num_threads), request_of(spec, labeled, table, seed), seed=seed)
+    # The threads are ours: a BLAS that starts its own for each small product waits more than it computes.
+    with threadpool_limits(1, user_api="blas"):
+        return select(LocalRunner(shards, num_threads), request_of(spec, labeled, table, seed), seed=seed)
 
 
 def request_of(spec: SelectSpec, labeled: Iterable[str] | None, columns: pa.Table | None, seed: int) -> Request:

@@ -90,7 +90,8 @@ NO_CANDIDATES = Candidates(
 
 def route(rows: Rows, plan: Plan) -> list[Bag]:
     """The rows of a shard by bag."""
-    taken = rows.below(plan.route_limit)
+    is_taken_N = (rows.hash_N <= np.uint64(plan.route_limit)) | np.isin(rows.hash_N, plan.wanted_hash)
+    taken = np.flatnonzero(is_taken_N)
     hash_N, joint_ND = rows.hash_N[taken], rows.joint_ND[taken]
     leaf_N, around_N = assign(plan.tree, joint_ND, plan.kernel)
     part_N = (hash_N % plan.part_of_leaf_L[leaf_N].astype(np.uint64)).astype(np.int64)

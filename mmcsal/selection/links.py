@@ -60,7 +60,7 @@ def link(bag: Bag, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) 
 
     The rows of a cell are compared with the candidates nearest to the cell's centre, whichever cell proposed them.
     """
-    rows = bag.take(np.flatnonzero((bag.hash_N <= np.uint64(limit)) | np.isin(bag.hash_N, plan.forced_hash)))
+    rows = bag.take(np.flatnonzero((bag.hash_N <= np.uint64(limit)) | np.isin(bag.hash_N, plan.wanted_hash)))
     kept = num_links(plan, len(shortlist.hash_C), num_rows)
     compared = num_compared(plan, len(shortlist.hash_C), kept)
     index_NM = np.empty((len(rows.hash_N), kept), np.int32)

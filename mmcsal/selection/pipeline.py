@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.selection.alignment import confidence, fit_anchors
@@ -115,8 +114,9 @@ class LocalRunner:
         return results
 
     def _map(self, function: Callable[[Any], Any], items: Any) -> list[Any]:
-        # Threads are ours: a BLAS that starts its own for each small product waits more than it computes.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(self._num_threads) as pool:
+        if self._num_threads == 1 or len(items) == 1:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(self._num_threads) as pool:
             return list(pool.map(function, items))
 
 
@@ -228,6 +228,7 @@ def _plan(runner: Runner, spec: SelectSpec, pool: Pool, *, width_a: int, seed: i
         labeled_LD=labeled_LD,
         forced_hash=pool.forced_hash,
         closed_hash=pool.closed_hash,
+        wanted_hash=pool.wanted_hash(),
         attributes=pool.attributes,
         tempering=tempering,
         weight_unit=WEIGHT_UNIT if has_weights else 1,
@@ -328,12 +329,16 @@ def _filled(runner: Runner, plan: Plan, pool: Pool, batch: Batch) -> Batch:
 
     Raises: InputError: the limits leave samples of a quota without a place.
     """
-    picked = batch.hashes
-    if (pool.attributes.cost_N is None and len(picked) < pool.budget) or needs(plan, picked).any():
-        rest = pool.hash_N[pool.is_open() & ~np.isin(pool.hash_N, picked)]
-        hash_C = np.concatenate([picked, rest])
-        kept = fitting(plan.attributes.costs(hash_C), plan.attributes.codes(hash_C), plan)
-        filled = hash_C[np.sort(kept)]
+    ranked = batch.hashes
+    is_forced_P = np.isin(ranked, pool.forced_hash)
+    picked = np.concatenate([ranked[is_forced_P], ranked[~is_forced_P]])
+    rest = pool.hash_N[pool.is_open() & ~np.isin(pool.hash_N, picked)]
+    left = pool.budget - float(plan.attributes.costs(picked).sum())
+    can_buy = len(rest) > 0 and bool((plan.attributes.costs(rest) <= left).any())
+    if can_buy or needs(plan, picked).any():
+        hash_C = np.concatenate([picked, rest[(rest <= np.uint64(plan.route_limit)) | np.isin(rest, plan.wanted_hash)]])
+        costs, codes = plan.attributes.costs(hash_C), plan.attributes.codes(hash_C)
+        filled = hash_C[fitting(costs, codes, plan, num_forced=int(is_forced_P.sum()))]
         needs_G = needs(plan, filled)
         if (pool.attributes.cost_N is None and len(filled) < pool.budget) or needs_G.any():
             unmet = [f"{q.column}={q.value!r}" for q, need in zip(plan.spec.quotas, needs_G, strict=True) if need]
@@ -341,8 +346,7 @@ def _filled(runner: Runner, plan: Plan, pool: Pool, batch: Batch) -> Batch:
                 f"select.quotas: the budget of {pool.budget:g} cannot be spent within all limits: {len(filled)} "
                 f"samples fit{', unmet: ' + ', '.join(unmet) if unmet else ''}; relax the quotas or raise the budget"
             )
-        if len(filled) > len(picked):
-            ranked = np.concatenate([batch.shortlist.hash_C[s.pick_P] for s in batch.solved])
+        if not np.array_equal(np.sort(filled), np.sort(picked)):
             order = np.concatenate([ranked[np.isin(ranked, filled)], filled[~np.isin(filled, ranked)]])
             return _fix(runner, plan, order, plan.num_routed, keep_order=True)
     return batch

@@ -33,6 +33,7 @@ class Plan:
     labeled_LD: np.ndarray  # quantised joint embeddings of the labeled samples
     forced_hash: np.ndarray  # in the batch whatever they are worth
     closed_hash: np.ndarray  # never picked; they still count as pool
+    wanted_hash: np.ndarray  # take part whatever their hash: forced rows, and enough of every quota for its minimum
     attributes: Attributes
     tempering: Tempering | None
     weight_unit: int  # weight of an average row

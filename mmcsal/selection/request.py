@@ -51,6 +51,15 @@ class Pool:
         num_closed = int((self.closed_hash <= np.uint64(limit)).sum())
         return int(np.searchsorted(self.hash_N, np.uint64(limit), side="right")) - num_closed
 
+    def wanted_hash(self) -> np.ndarray:
+        """Rows that take part whatever their hash: those that are forced, and the lowest of every quota's minimum."""
+        open_N = np.flatnonzero(self.is_open())
+        parts = [self.forced_hash]
+        for g, least in enumerate(self.min_G):
+            has_value = (self.attributes.code_NQ[open_N] == g).any(axis=1)
+            parts.append(self.hash_N[open_N[has_value][:least]])
+        return np.unique(np.concatenate(parts))
+
     def is_open(self) -> np.ndarray:
         """Rows that may be picked, bool [N]."""
         return ~np.isin(self.hash_N, self.closed_hash)

@@ -112,5 +112,5 @@ def test_only_rows_up_to_the_limit_are_linked_and_those_that_must_be_picked(pool
     limit = int(np.sort(bag.hash_N)[99])
     shortlist = candidates_of(bag, 50)
     assert len(link(bag, shortlist, plan, limit, 100).hash_N) == 100
-    forced = replace(plan, forced_hash=np.sort(bag.hash_N)[[5, 300]])
+    forced = replace(plan, wanted_hash=np.sort(bag.hash_N)[[5, 300]])
     assert len(link(bag, shortlist, forced, limit, 100).hash_N) == 101
