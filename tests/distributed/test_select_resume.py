@@ -51,11 +51,8 @@ def start(embeddings: Path, out: Path, hash_seed: int) -> subprocess.Popen:
 
 def times_ns(folder: Path) -> dict[str, int]:
     """Of the bags that are whole; names with a digest, so bags of other settings would show."""
-    return {
-        f"{path.parent.name}/{path.name}": path.stat().st_mtime_ns
-        for path in folder.glob("*/bag-*.parquet")
-        if path.is_file()
-    }
+    paths = folder.glob("*/bag-*.parquet")
+    return {f"{path.parent.name}/{path.name}": path.stat().st_mtime_ns for path in paths}
 
 
 @pytest.mark.cluster
@@ -72,9 +69,9 @@ def test_bags_that_are_done_are_not_solved_again(tmp_path, pool_table, write_sha
     process.send_signal(signal.SIGKILL)
     output, _ = process.communicate()
     assert out.committed("selection") is None, "over before the kill"
-    done, before = times_ns(bags), None
-    while done != before:  # a task that was under way may still end
-        time.sleep(0.3)
+    done, before = times_ns(bags), {}
+    while done != before:  # tasks that were under way may still end
+        time.sleep(0.5)
         done, before = times_ns(bags), done
     assert len(done) >= 3, output
 
