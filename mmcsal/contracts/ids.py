@@ -11,12 +11,17 @@ import numpy as np
 
 def hash_id(sample_id: str, *, salt: str = "") -> int:
     """64-bit hash of one id; a different `salt` gives an independent hash."""
-    return int.from_bytes(blake2b(sample_id.encode(), digest_size=8, key=salt.encode()).digest(), "little")
+    return int(hash_ids([sample_id], salt=salt)[0])
 
 
 def hash_ids(sample_ids: Iterable[str], *, salt: str = "") -> np.ndarray:
     """64-bit hashes, uint64 [N], in the order of `sample_ids`."""
-    return np.fromiter((hash_id(s, salt=salt) for s in sample_ids), dtype=np.uint64)
+    keyed, digests = blake2b(digest_size=8, key=salt.encode()).copy, []  # a copy is cheaper than another key
+    for sample_id in sample_ids:
+        state = keyed()
+        state.update(sample_id.encode())
+        digests.append(state.digest())
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
 def partitions_of(sample_ids: Iterable[str], num_partitions: int) -> np.ndarray:

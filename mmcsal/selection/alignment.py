@@ -17,6 +17,7 @@ from numba import njit
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.selection.cells import spherical_kmeans
+from mmcsal.selection.cutoff import ANY_ORDER, LOWEST, kth_largest
 from mmcsal.selection.quantize import JOINT_UNIT, similarities
 
 Score = Literal["anchors", "prototypes", "cosine"]
@@ -32,9 +33,8 @@ NUM_SCORES = 65536
 MISPAIRED_RANGE, THRESHOLD_RANGE = (0.05, 0.20), (0.3, 0.9)
 NEUTRAL = -1  # score of a row without a profile
 NEUTRAL_R = 0.5  # its r: neither punished (it lies above any sensible threshold) nor called aligned
-EXCLUDED = np.float32(-(2**24))  # below every similarity
+EXCLUDED = LOWEST  # below every similarity
 STEP_BITS = 9  # similarities inside the near ones count in steps of 512, a 16 thousandth of the largest
-OFFSET = np.int32(2**24)  # makes every similarity positive
 CHUNK_ROWS = 1024
 
 
@@ -241,45 +241,24 @@ def _neutral() -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _kth_largest(row_M, num_near, counts_C, left_M):
-    """The k-th largest of integers in (-2^24, 2^24): a radix selection, one digit of 9, 8 and 8 bits at a time."""
-    num_left, rank = row_M.shape[0], num_near
-    for m in range(num_left):
-        left_M[m] = row_M[m] + OFFSET
-    for shift in (16, 8, 0):
-        counts_C[:] = 0
-        for m in range(num_left):
-            counts_C[(left_M[m] >> shift) & 511] += 1
-        digit = counts_C.shape[0] - 1
-        while counts_C[digit] < rank:
-            rank -= counts_C[digit]
-            digit -= 1
-        num_kept = 0
-        for m in range(num_left):
-            if (left_M[m] >> shift) & 511 == digit:
-                left_M[num_kept] = left_M[m]
-                num_kept += 1
-        num_left = num_kept
-    return left_M[0] - OFFSET
-
-
-@njit(cache=True, nogil=True)
 def _agreement(sims_a_NM, sims_v_NM, num_near, scores_N):
-    num_references = sims_a_NM.shape[1]
-    counts_C = np.zeros(512, np.int32)
-    left_M, row_a_M, row_v_M = np.zeros((3, num_references), np.int32)
+    limit_a, limit_v = np.float32(0), np.float32(0)
     for n in range(sims_a_NM.shape[0]):
-        for m in range(num_references):
-            row_a_M[m], row_v_M[m] = np.int32(sims_a_NM[n, m]), np.int32(sims_v_NM[n, m])
-        limit_a = _kth_largest(row_a_M, num_near, counts_C, left_M)
-        limit_v = _kth_largest(row_v_M, num_near, counts_C, left_M)
-        product, square_a, square_v = np.int64(0), np.int64(0), np.int64(0)
-        for m in range(num_references):  # steps stay below 2^16: their products fit into 32 bits without a sign
-            in_a = np.uint32(max(row_a_M[m] - limit_a, np.int32(0)) >> STEP_BITS)
-            in_v = np.uint32(max(row_v_M[m] - limit_v, np.int32(0)) >> STEP_BITS)
-            product += np.int64(np.uint32(in_a * in_v))
-            square_a += np.int64(np.uint32(in_a * in_a))
-            square_v += np.int64(np.uint32(in_v * in_v))
+        limit_a = kth_largest(sims_a_NM[n], num_near, limit_a)
+        limit_v = kth_largest(sims_v_NM[n], num_near, limit_v)
+        product, square_a, square_v = _products(sims_a_NM[n], sims_v_NM[n], limit_a, limit_v)
         if square_a > 0 and square_v > 0:
-            cosine = np.float64(product) / (np.sqrt(np.float64(square_a)) * np.sqrt(np.float64(square_v)))
-            scores_N[n] = np.int32(np.rint(65535.0 * cosine))
+            scores_N[n] = np.int32(np.rint(65535.0 * (product / (np.sqrt(square_a) * np.sqrt(square_v)))))
+
+
+# Integers below 2^53 in all: exact in any order.
+@njit(cache=True, nogil=True, fastmath=ANY_ORDER)
+def _products(sims_a_M, sims_v_M, limit_a, limit_v):
+    product, square_a, square_v = 0.0, 0.0, 0.0
+    for m in range(sims_a_M.shape[0]):
+        in_a = np.float64(np.int32(max(sims_a_M[m] - limit_a, np.float32(0))) >> STEP_BITS)
+        in_v = np.float64(np.int32(max(sims_v_M[m] - limit_v, np.float32(0))) >> STEP_BITS)
+        product += in_a * in_v
+        square_a += in_a * in_a
+        square_v += in_v * in_v
+    return product, square_a, square_v

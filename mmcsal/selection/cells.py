@@ -98,8 +98,12 @@ def spherical_kmeans(rows_ND: np.ndarray, num_centroids: int, *, unit: float = U
 def _starts(rows_ND: np.ndarray, num_centroids: int) -> np.ndarray:
     """The first rows that differ from each other."""
     head_ND = rows_ND[: 8 * num_centroids]
-    _, first = np.unique(head_ND, axis=0, return_index=True)
-    return head_ND[np.sort(first)[:num_centroids]]
+    first: dict[bytes, int] = {}
+    for n, row_D in enumerate(head_ND):
+        first.setdefault(row_D.tobytes(), n)
+        if len(first) == num_centroids:
+            break
+    return head_ND[list(first.values())]
 
 
 def _sums(rows_ND: np.ndarray, cluster_N: np.ndarray, num_clusters: int) -> np.ndarray:

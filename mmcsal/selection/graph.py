@@ -95,6 +95,17 @@ def greedy(graph: Graph, worth: Worth, limits: Limits, allowed_C: np.ndarray | N
     return Taken(pick_P[:num_picks], gain_P[:num_picks], coverage_P[:num_picks])
 
 
+def gains_in_order(graph: Graph, worth: Worth, pick_P: np.ndarray) -> Taken:
+    """What each of these picks adds to the objective after those before it."""
+    gain_P, coverage_P = np.empty((2, len(pick_P)), np.int64)
+    _gains_in_order(
+        graph.index_NM, graph.kernel_NM, graph.start_C, graph.row_E, graph.kernel_E, graph.cover_N.copy(),
+        graph.weight_N, graph.row_of_C, worth.bonus_C, worth.redundancy_unit, graph.cover_N[graph.row_of_C].copy(),
+        pick_P, gain_P, coverage_P,
+    )  # fmt: skip
+    return Taken(pick_P, gain_P, coverage_P)
+
+
 def closest_picks(graph: Graph, pick_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The pick that each row is closest to, whatever labeled samples cover: its place, -1 = none kept; its kernel."""
     slot_C = np.full(graph.num_candidates + 1, -1, np.int64)
@@ -140,6 +151,31 @@ def _coverage_gain(c, start_C, row_E, kernel_E, covered_N, weight_N):
         if kernel_E[e] > covered_N[n]:
             total += (np.int64(kernel_E[e]) - np.int64(covered_N[n])) * row_weight(weight_N, n)
     return total
+
+
+@njit(cache=True, nogil=True)
+def _cover(c, index_NM, kernel_NM, start_C, row_E, kernel_E, covered_N, row_of_C, closeness_C):
+    """What rows and candidates know of a pick."""
+    for e in range(start_C[c], start_C[c + 1]):
+        covered_N[row_E[e]] = max(covered_N[row_E[e]], kernel_E[e])
+    row = row_of_C[c]
+    for m in range(index_NM.shape[1]):
+        other = index_NM[row, m]
+        if other < 0:
+            break
+        closeness_C[other] = max(closeness_C[other], kernel_NM[row, m])
+
+
+@njit(cache=True, nogil=True)
+def _gains_in_order(
+    index_NM, kernel_NM, start_C, row_E, kernel_E, covered_N, weight_N, row_of_C, bonus_C, unit, closeness_C,
+    pick_P, gain_P, coverage_P,
+):  # fmt: skip
+    for place in range(pick_P.shape[0]):
+        c = pick_P[place]
+        coverage_P[place] = _coverage_gain(c, start_C, row_E, kernel_E, covered_N, weight_N)
+        gain_P[place] = coverage_P[place] + bonus_C[c] - np.int64(closeness_C[c]) * unit // ONE
+        _cover(c, index_NM, kernel_NM, start_C, row_E, kernel_E, covered_N, row_of_C, closeness_C)
 
 
 @njit(cache=True, nogil=True)
@@ -239,12 +275,5 @@ def _greedy(
                 if code_CQ[c, q] >= 0:
                     room_G[code_CQ[c, q]] -= 1
                     need_G[code_CQ[c, q]] = max(need_G[code_CQ[c, q]] - 1, 0)
-            for e in range(start_C[c], start_C[c + 1]):
-                covered_N[row_E[e]] = max(covered_N[row_E[e]], kernel_E[e])
-            row = row_of_C[c]
-            for m in range(index_NM.shape[1]):
-                other = index_NM[row, m]
-                if other < 0:
-                    break
-                closeness_C[other] = max(closeness_C[other], kernel_NM[row, m])
+            _cover(c, index_NM, kernel_NM, start_C, row_E, kernel_E, covered_N, row_of_C, closeness_C)
     return num_picks

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numba import njit
 
 from mmcsal.selection.bag import Bag, Columns
+from mmcsal.selection.cutoff import cutoff
 from mmcsal.selection.kernel import kernel_of, square_distances
 from mmcsal.selection.plan import Plan, discounted
 from mmcsal.selection.quantize import quantize, similarities, square_norms
@@ -17,7 +18,8 @@ MANY_ROWS_PER_PICK = 50  # from here on, fewer comparisons lose nothing
 MIN_COMPARED, MAX_COMPARED = 512, 2048  # candidates that the rows of a cell are compared with
 FULL_LINKS = 2**22  # rows times candidates up to here are kept whole
 INSERT_UP_TO = 64  # links of a row that are put in order by insertion; more are sorted
-NUM_BINS = 512  # of distances, to find where the closest end
+SPARE = 8  # candidates beyond those kept that may pass the cut
+ROUNDING = np.float32(4)  # more than twice what the value behind the cut may be off in single precision
 CHUNK_ROWS = 2048
 
 
@@ -148,29 +150,20 @@ def _discounted(index_NM: np.ndarray, kernel_NM: np.ndarray, discount_C: np.ndar
 
 @njit(cache=True, nogil=True)
 def _closest(sims_AB, x_norms_A, y_norms_B, place_AM, distance_AM):
-    """Counts distances in bins, so that only what lies up to the bin of the last one kept is put in order."""
+    """Looks at no more than what may be among the closest, found by a cut in single precision."""
     num_kept, num_all = place_AM.shape[1], sims_AB.shape[1]
-    distance_B, count_B = np.empty(num_all, np.int32), np.empty(NUM_BINS, np.int32)
+    value_B, cut = np.empty(num_all, np.float32), np.float32(0)
+    offset_B = (y_norms_B - y_norms_B.min()).astype(np.float32) * np.float32(0.25)
     for a in range(sims_AB.shape[0]):
-        least, most = np.int32(2**31 - 1), np.int32(0)
         for b in range(num_all):
+            value_B[b] = sims_AB[a, b] * np.float32(0.5) - offset_B[b]  # falls as the distance rises
+        cut = cutoff(value_B, num_kept, num_kept + SPARE, cut)
+        filled = 0
+        for b in range(num_all):
+            if value_B[b] < cut - ROUNDING:
+                continue
             distance = x_norms_A[a] + y_norms_B[b] - 2 * np.int32(sims_AB[a, b])
-            distance_B[b] = distance
-            least, most = min(least, distance), max(most, distance)
-        shift = 0
-        while (most - least) >> shift >= NUM_BINS:
-            shift += 1
-        count_B[:] = 0
-        for b in range(num_all):
-            count_B[(distance_B[b] - least) >> shift] += 1
-        last, total = 0, count_B[0]
-        while total < num_kept:
-            last += 1
-            total += count_B[last]
-        limit, filled = least + ((last + 1) << shift), 0
-        for b in range(num_all):
-            distance = distance_B[b]
-            if distance >= limit or (filled == num_kept and distance >= distance_AM[a, num_kept - 1]):
+            if filled == num_kept and distance >= distance_AM[a, num_kept - 1]:
                 continue
             m = min(filled, num_kept - 1)
             filled = min(filled + 1, num_kept)

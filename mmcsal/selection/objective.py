@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
+from mmcsal.selection.cutoff import ANY_ORDER
 from mmcsal.selection.kernel import FAR, ONE, Kernel, kernel_block, kernel_of, square_distances
 
 NUM_REPEATS = 2  # orders of random picks that the curve averages
@@ -94,7 +96,7 @@ def evaluate(
             itself with probability m / num_pool.
         Others as in `coverage`, `alignment_term`, `redundancy`, `objective`.
     """
-    weights = None if weight_N is None else weight_N.astype(np.float64)
+    weights = np.ones(len(rows_ND)) if weight_N is None else weight_N.astype(np.float64)
     covered = _running_coverage(picks_PD, rows_ND, kernel, base_N, weights)
     curve_P = np.concatenate([[_mean(_base(base_N, rows_ND), weights)], *covered])
     num_picks, value = len(picks_PD), float(curve_P[-1])
@@ -159,13 +161,12 @@ def _mean(covered_N: np.ndarray, weight_N: np.ndarray | None) -> float:
 
 def _running_coverage(picks_PD, rows_ND, kernel: Kernel, base_N, weight_N) -> Iterator[np.ndarray]:
     """The coverage after each pick, in chunks of picks."""
-    covered_N = _base(base_N, rows_ND)
+    covered_N = _base(base_N, rows_ND).copy()
     for start in range(0, len(picks_PD), CHUNK_PICKS):
         block = kernel_block(picks_PD[start : start + CHUNK_PICKS], rows_ND, kernel)
-        block[0] = np.maximum(block[0], covered_N)
-        running = np.maximum.accumulate(block, axis=0)
-        covered_N = running[-1]
-        yield np.average(running, axis=1, weights=weight_N) / ONE
+        sum_P = np.empty(len(block), np.float64)
+        _running_sums(block, covered_N, weight_N, sum_P)
+        yield sum_P / weight_N.sum() / ONE
 
 
 def _random_curve(
@@ -194,6 +195,17 @@ def _random_curve(
         if reached is not None and start + len(mean) >= num_picks:
             break
     return np.concatenate(curve), reached
+
+
+@njit(cache=True, nogil=True, fastmath=ANY_ORDER)
+def _running_sums(kernel_PN, covered_N, weight_N, sum_P):
+    """What all rows are covered after each pick: sums of integers, as the weights are; `covered_N` after the last."""
+    for p in range(kernel_PN.shape[0]):
+        total = 0.0
+        for n in range(kernel_PN.shape[1]):
+            covered_N[n] = max(covered_N[n], kernel_PN[p, n])
+            total += np.float64(covered_N[n]) * weight_N[n]
+        sum_P[p] = total
 
 
 def _points(curve_P: np.ndarray) -> list[tuple[int, float]]:

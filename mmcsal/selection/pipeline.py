@@ -34,7 +34,7 @@ from mmcsal.selection.spec import MmcsalSpec, SelectSpec
 from mmcsal.selection.weights import WEIGHT_UNIT, Tempering, fit_tempering, row_weights
 
 TRAIN_ROWS_PER_CELL, MIN_TRAIN_ROWS = 48, 4096  # of the tree
-MAX_BAG_ROWS = 16384
+MAX_BAG_ROWS = 8192
 MAX_BAGS = 2048
 EXCHANGE_ROWS = 8  # times the rows that the solver saw
 

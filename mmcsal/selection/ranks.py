@@ -1,7 +1,8 @@
-"""Ranks: an order of the picks whose every prefix is a good batch, found by a greedy pass over them.
+"""The first ranks: picks whose every prefix is a good batch, found by a greedy pass over all picks.
 
-What a prefix covers is judged by all rows of pools up to 49 thousand, else by those of lowest hash: rows between two
-picks count for either, so the first ranks spread over the whole pool before the later ones fill the gaps.
+A row of a region keeps the few candidates that it is closest to: enough to order the later ranks, too few to say what
+the first ones cover. These are judged by whole columns of the kernel: over all rows of pools up to 49 thousand, else
+over those of lowest hash.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from mmcsal.selection.objective import closest_before
 
 MAX_PAIRS = 2**26  # of picks and rows up to which all rows are looked at
 MAX_WHOLE = 49152
-TARGETS_PER_PICK, MIN_TARGETS, MAX_TARGETS = 16, 4096, 16384
+FIRST_SHARE = 4  # a quarter of the picks come first
+TARGETS_PER_FIRST, MIN_TARGETS, MAX_TARGETS = 16, 4096, 16384
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,25 @@ class Ranked:
     bonus_P: np.ndarray  # int64, in the unit of gains over the targets
     cost_P: np.ndarray
     cover_P: np.ndarray  # uint16, kernel to the nearest labeled sample
-    is_deferred_P: np.ndarray  # bool: behind all others
+    is_deferred_P: np.ndarray  # bool: none of the first
+
+
+def num_first(num_picks: int) -> int:
+    """How many ranks are judged by targets."""
+    return -(-num_picks // FIRST_SHARE)
 
 
 def num_targets(num_picks: int, num_rows: int) -> int:
-    """How many rows ranks are judged by: with too few, the first quarter of them loses up to a tenth of its gain."""
+    """How many rows they are judged by: with too few, the first ranks lose up to a tenth of their gain."""
     if num_rows <= MAX_WHOLE and num_picks * num_rows <= MAX_PAIRS:
         return num_rows
-    return min(max(TARGETS_PER_PICK * num_picks, MIN_TARGETS), MAX_TARGETS)
+    return min(max(TARGETS_PER_FIRST * num_first(num_picks), MIN_TARGETS), MAX_TARGETS)
 
 
-def order_over_targets(
+def first_over_targets(
     picks: Ranked, targets: Targets, kernel: Kernel, *, redundancy_unit: int, duplicate_kernel: int
 ) -> np.ndarray:
-    """Places of the picks by rank, int64 [P]. Duplicates of earlier picks come last, as what is deferred.
+    """Places of the first quarter of the picks by rank, int64; fewer where some are duplicates or deferred.
 
     Args:
         redundancy_unit: what a pick loses at a kernel of 1 to an earlier one, in the unit of gains over the targets.
@@ -65,10 +72,9 @@ def order_over_targets(
         weight_R = np.concatenate([ones_R, np.zeros(len(column_P), np.int64)])
         cover_R = np.concatenate([cover_R, picks.cover_P])
     order = lazy_greedy(
-        kernel_PR, column_P, cover_R, picks.bonus_P, len(kernel_PR), weight_N=weight_R, cost_C=picks.cost_P,
+        kernel_PR, column_P, cover_R, picks.bonus_P, num_first(len(kernel_PR)), weight_N=weight_R, cost_C=picks.cost_P,
         redundancy_unit=redundancy_unit, redundancy_C=picks.cover_P,
     ).candidate_P  # fmt: skip
     _, closeness_P = closest_before(picks.joint_PD[order], kernel)
     is_twin_P = np.maximum(closeness_P, picks.cover_P[order]) >= duplicate_kernel
-    is_late_P = is_twin_P | picks.is_deferred_P[order]
-    return np.concatenate([order[~is_late_P], order[is_late_P]])
+    return order[~is_twin_P & ~picks.is_deferred_P[order]]

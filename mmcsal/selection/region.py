@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from mmcsal.selection.graph import Graph, Taken, Worth, closest_picks, greedy, make_graph
+from mmcsal.selection.graph import Graph, Taken, Worth, closest_picks, gains_in_order, greedy, make_graph
 from mmcsal.selection.greedy import NOTHING
 from mmcsal.selection.kernel import ONE
 from mmcsal.selection.limits import Limits
 from mmcsal.selection.links import Links, Shortlist, places_of
 from mmcsal.selection.plan import Plan
-from mmcsal.selection.ranks import Ranked, order_over_targets
+from mmcsal.selection.ranks import Ranked, first_over_targets
 from mmcsal.selection.swap import Swapped, swap_search
 
 MAX_STARTS_SIZE = 2**10  # rows times candidates up to here are solved from every first pick
@@ -187,33 +187,25 @@ def _fixed(fixed_hash: np.ndarray, hash_C: np.ndarray) -> Taken:
 def _ranked(graph: Graph, worth: Worth, pick_P, shortlist: Shortlist, place_C, plan: Plan, job: Job) -> Taken:
     """The picks in an order whose every prefix is a good batch: a greedy pass over them.
 
-    Where rows keep all candidates, over the rows of the region; else over a sample of the pool, since a row keeps too
-    few candidates to say what the first ranks cover.
+    Where rows do not keep all candidates, they cannot say what the first ranks cover: see `ranks`.
     """
-    if job.keep_order:
-        order = np.arange(len(pick_P))
-    elif graph.index_NM.shape[1] == graph.num_candidates:
-        order = _order_over_rows(graph, worth, pick_P)
-    else:
-        order = _order_over_targets(graph, worth, pick_P, shortlist, place_C, plan)
-    pick_P = pick_P[order]
-    gain_P, coverage_P = _gains_in_order(graph, worth, pick_P)
-    return Taken(pick_P, gain_P, coverage_P)
+    if not job.keep_order:
+        keeps_all = graph.index_NM.shape[1] == graph.num_candidates
+        first_P = pick_P[:0] if keeps_all else _first_over_targets(graph, worth, pick_P, shortlist, place_C, plan)
+        pick_P = np.concatenate([first_P, _order_over_rows(graph, worth, pick_P, first_P)])
+    return gains_in_order(graph, worth, pick_P)
 
 
-def _order_over_rows(graph: Graph, worth: Worth, pick_P: np.ndarray) -> np.ndarray:
-    allowed_C = np.zeros(graph.num_candidates, bool)
-    allowed_C[pick_P] = True
+def _order_over_rows(graph: Graph, worth: Worth, pick_P: np.ndarray, first_P: np.ndarray) -> np.ndarray:
+    """The picks that are not among the first, by rank."""
+    is_first_C, allowed_C = np.zeros((2, graph.num_candidates), bool)
+    is_first_C[first_P], allowed_C[pick_P] = True, True
     free = Limits(np.inf, np.zeros((graph.num_candidates, 0), np.int32), NOTHING, NOTHING)
-    plain = replace(worth, is_forced_C=np.zeros(graph.num_candidates, bool))
-    slot_C = np.full(graph.num_candidates, -1, np.int64)
-    slot_C[pick_P] = np.arange(len(pick_P))
-    return slot_C[greedy(graph, plain, free, allowed_C).pick_P]
+    return greedy(graph, replace(worth, is_forced_C=is_first_C), free, allowed_C).pick_P[len(first_P) :]
 
 
-def _order_over_targets(graph, worth: Worth, pick_P, shortlist: Shortlist, place_C, plan: Plan) -> np.ndarray:
-    by_id = np.argsort(pick_P)
-    sorted_P = pick_P[by_id]
+def _first_over_targets(graph, worth: Worth, pick_P, shortlist: Shortlist, place_C, plan: Plan) -> np.ndarray:
+    sorted_P = np.sort(pick_P)  # of equal gains, the lower id comes first
     places, num_targets = place_C[sorted_P], len(plan.targets.cover_R)
     picks = Ranked(
         joint_PD=shortlist.joint_CD[places],
@@ -223,28 +215,10 @@ def _order_over_targets(graph, worth: Worth, pick_P, shortlist: Shortlist, place
         is_deferred_P=worth.is_deferred_C[sorted_P],
     )
     unit = plan.redundancy_unit(num_targets)
-    return by_id[
-        order_over_targets(
-            picks, plan.targets, plan.kernel, redundancy_unit=unit, duplicate_kernel=worth.duplicate_kernel
-        )
-    ]
-
-
-def _gains_in_order(graph: Graph, worth: Worth, pick_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each pick adds to the objective after those before it, and the coverage term of it."""
-    covered_N, closeness_C = graph.cover_N.copy(), graph.cover_N[graph.row_of_C].copy()
-    gain_P, coverage_P = np.zeros((2, len(pick_P)), np.int64)
-    for place, c in enumerate(pick_P):
-        column = slice(graph.start_C[c], graph.start_C[c + 1])
-        rows, kernel = graph.row_E[column], graph.kernel_E[column]
-        added = np.maximum(kernel, covered_N[rows]).astype(np.int64) - covered_N[rows]
-        covered_N[rows] = np.maximum(kernel, covered_N[rows])
-        coverage_P[place] = (added * graph.weight_N[rows]).sum() if len(graph.weight_N) else added.sum()
-        gain_P[place] = coverage_P[place] + worth.bonus_C[c] - int(closeness_C[c]) * worth.redundancy_unit // ONE
-        near, close = graph.index_NM[graph.row_of_C[c]], graph.kernel_NM[graph.row_of_C[c]]
-        near, close = near[near >= 0], close[near >= 0]
-        closeness_C[near] = np.maximum(closeness_C[near], close)
-    return gain_P, coverage_P
+    first = first_over_targets(
+        picks, plan.targets, plan.kernel, redundancy_unit=unit, duplicate_kernel=worth.duplicate_kernel
+    )
+    return sorted_P[first]
 
 
 def _masses(graph: Graph, owner_N, kernel_N, is_labeled_N: np.ndarray, num_picks: int) -> np.ndarray:

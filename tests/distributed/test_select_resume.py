@@ -15,7 +15,7 @@ from mmcsal.contracts.embedding import read_vectors
 from mmcsal.rundir import RunDir
 from mmcsal.selection import MmcsalSpec, SelectSpec, select_pairs
 
-NUM_ROWS, BUDGET, BAG_ROWS = 3000, 30, 60
+NUM_ROWS, BUDGET, BAG_ROWS = 6000, 60, 40
 TIME_LIMIT_S = 120
 # The command with small bags; what it keeps of its bags is copied, with the times of the files, before it is removed.
 COMMAND = f"""

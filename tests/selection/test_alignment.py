@@ -8,7 +8,6 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.selection.alignment import (
     NEUTRAL,
     NEUTRAL_R,
-    _kth_largest,
     align_scores,
     alignment_of,
     calibrate,
@@ -142,11 +141,3 @@ def test_a_percentile_is_the_place_among_own_pairs():
     counts = np.zeros(65536, np.int64)
     counts[100:200] = 1
     assert percentile(counts)[[0, 100, 150, 199, 65535]] == pytest.approx([0, 0, 0.5, 0.99, 1])
-
-
-@pytest.mark.parametrize("scale", [2**24 - 1, 10**6, 300, 2])
-def test_the_kth_largest_is_that_of_a_sort(scale):
-    rng, counts_C, left_M = np.random.default_rng(scale), np.zeros(512, np.int32), np.zeros(257, np.int32)
-    for num_near in (1, 2, 100, 256, 257):
-        row_M = rng.integers(-scale, scale, 257).astype(np.int32)
-        assert _kth_largest(row_M, num_near, counts_C, left_M) == np.sort(row_M)[-num_near]
