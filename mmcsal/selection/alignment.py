@@ -35,7 +35,7 @@ NEUTRAL = -1  # score of a row without a profile
 NEUTRAL_R = 0.5  # its r: neither punished (it lies above any sensible threshold) nor called aligned
 EXCLUDED = LOWEST  # below every similarity
 STEP_BITS = 9  # similarities inside the near ones count in steps of 512, a 16 thousandth of the largest
-CHUNK_ROWS = 1024
+CHUNK_ROWS = 256  # whose similarities stay in the cache
 
 
 @dataclass(frozen=True)

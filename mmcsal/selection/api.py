@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
-from threadpoolctl import threadpool_limits
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.selection.pipeline import LocalRunner, select
@@ -68,9 +67,7 @@ def select_pairs(
     num_threads = min(os.cpu_count() or 1, MAX_THREADS)
     shard_rows = int(np.clip(-(-len(ids) // num_threads), MIN_SHARD_ROWS, MAX_SHARD_ROWS))
     shards = [_shard(ids, a_ND, v_ND, start, shard_rows, seed) for start in range(0, max(len(ids), 1), shard_rows)]
-    # The threads are ours: a BLAS that starts its own for each small product waits more than it computes.
-    with threadpool_limits(1, user_api="blas"):
-        return select(LocalRunner(shards, num_threads), request_of(spec, labeled, table, seed), seed=seed)
+    return select(LocalRunner(shards, num_threads), request_of(spec, labeled, table, seed), seed=seed)
 
 
 def request_of(spec: SelectSpec, labeled: Iterable[str] | None, columns: pa.Table | None, seed: int) -> Request:
@@ -116,7 +113,9 @@ def _columns(ids: pa.StringArray, given: Mapping[str, Any]) -> pa.Table | None:
 
 
 def _ids(sample_ids: Iterable[str] | None, num_rows: int) -> pa.StringArray:
-    names = [str(i) for i in range(num_rows)] if sample_ids is None else list(sample_ids)
+    if sample_ids is None:
+        return pa.array(np.arange(num_rows)).cast(pa.string())
+    names = list(sample_ids)
     if len(names) != num_rows:
         raise InputError(f"sample_ids: {len(names)} ids for {num_rows} rows of a_ND; pass one id a row")
     try:

@@ -37,7 +37,8 @@ def nearest_references(
     for start in range(0, len(reference_ND), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
         distance_QN = square_distances(query_QD, reference_ND[rows])
-        distance_QN[query_hash_Q[:, None] == reference_hash_N[rows][None, :]] = FAR  # a row is not its own neighbour
+        _, query, own = np.intersect1d(query_hash_Q, reference_hash_N[rows], return_indices=True)
+        distance_QN[query, own] = FAR  # a row is not its own neighbour
         best_QR = _smallest(np.concatenate([best_QR, distance_QN], axis=1), rank)
     return best_QR
 

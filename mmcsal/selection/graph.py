@@ -69,8 +69,8 @@ def make_graph(
 ) -> Graph:
     """The graph with its columns."""
     start_C = np.zeros(num_candidates + 1, np.int64)
-    counts = np.bincount(index_NM[index_NM >= 0].astype(np.int64), minlength=num_candidates)
-    np.cumsum(counts, out=start_C[1:])
+    _count(index_NM, start_C[1:])
+    np.cumsum(start_C, out=start_C)
     row_E, kernel_E = np.empty(start_C[-1], np.int32), np.empty(start_C[-1], np.uint16)
     _fill_columns(index_NM, kernel_NM, start_C[:-1].copy(), row_E, kernel_E)
     return Graph(index_NM, kernel_NM, start_C, row_E, kernel_E, cover_N, weight_N, row_of_C)
@@ -125,6 +125,14 @@ def _closest_picks(index_NM, kernel_NM, slot_C, owner_N, kernel_N):
             if slot >= 0:
                 owner_N[n], kernel_N[n] = slot, kernel_NM[n, m]
                 break
+
+
+@njit(cache=True, nogil=True)
+def _count(index_NM, count_C):
+    for n in range(index_NM.shape[0]):
+        for m in range(index_NM.shape[1]):
+            if index_NM[n, m] >= 0:
+                count_C[index_NM[n, m]] += 1
 
 
 @njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ from numba import njit
 from mmcsal.selection.kernel import ONE
 
 NOTHING = np.zeros(0, np.int64)
+SAFE_ROWS = 2**16  # whose kernels add up to less than 2^32
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,11 @@ def _coverage_gain(row_N, covered_N, weight_N):
             if row_N[n] > covered_N[n]:
                 total += (np.int64(row_N[n]) - np.int64(covered_N[n])) * weight_N[n]
         return total
-    for n in range(row_N.shape[0]):  # without a branch, so that it becomes one over vectors
-        total += np.int64(max(np.int32(row_N[n]) - np.int32(covered_N[n]), np.int32(0)))
+    for start in range(0, row_N.shape[0], SAFE_ROWS):  # without a branch and in 32 bits: a loop over vectors
+        part = np.uint32(0)
+        for n in range(start, min(start + SAFE_ROWS, row_N.shape[0])):
+            part = np.uint32(part + np.uint32(max(row_N[n], covered_N[n]) - covered_N[n]))
+        total += part
     return total
 
 

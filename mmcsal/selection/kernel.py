@@ -16,6 +16,7 @@ ONE = 65535  # the kernel of equal rows
 TABLE_SIZE = 4096
 FAR = np.iinfo(np.int32).max  # square distance to the nearest row of an empty set
 CHUNK_ROWS = 512  # rows whose float32 similarities are in memory at a time
+SQUARE_ROWS = 128  # the same where the smaller the block, the less is computed twice
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def square_kernel_block(x_ND: np.ndarray, kernel: Kernel) -> np.ndarray:
     num_rows = len(x_ND)
     out_NN = np.empty((num_rows, num_rows), np.uint16)
     norms_N, table_T, x32_ND = square_norms(x_ND), np.array(kernel.table_T), x_ND.astype(np.float32)
-    for start in range(0, num_rows, CHUNK_ROWS):
-        stop = min(start + CHUNK_ROWS, num_rows)
+    for start in range(0, num_rows, SQUARE_ROWS):
+        stop = min(start + SQUARE_ROWS, num_rows)
         sims_AB = similarities(x32_ND[start:stop], x32_ND[start:])
         _look_up(sims_AB, norms_N[start:stop], norms_N[start:], kernel.shift, table_T, out_NN[start:stop, start:])
         out_NN[stop:, start:stop] = out_NN[start:stop, stop:].T

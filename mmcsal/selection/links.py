@@ -15,12 +15,12 @@ from mmcsal.selection.quantize import quantize, similarities, square_norms
 
 NUM_LINKS = 16  # candidates that a row keeps, where a third of them is picked
 MANY_ROWS_PER_PICK = 50  # from here on, fewer comparisons lose nothing
-MIN_COMPARED, MAX_COMPARED = 512, 2048  # candidates that the rows of a cell are compared with
+MIN_COMPARED, MAX_COMPARED = 256, 2048  # candidates that the rows of a cell are compared with
 FULL_LINKS = 2**22  # rows times candidates up to here are kept whole
 INSERT_UP_TO = 64  # links of a row that are put in order by insertion; more are sorted
 SPARE = 8  # candidates beyond those kept that may pass the cut
 ROUNDING = np.float32(4)  # more than twice what the value behind the cut may be off in single precision
-CHUNK_ROWS = 2048
+CHUNK_ROWS = 512  # whose similarities stay in the cache
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,8 @@ def link(bag: Bag, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) 
     rows = bag.take(np.flatnonzero((bag.hash_N <= np.uint64(limit)) | np.isin(bag.hash_N, plan.wanted_hash)))
     kept = num_links(plan, len(shortlist.hash_C), num_rows)
     compared = num_compared(plan, len(shortlist.hash_C), kept)
-    index_NM = np.empty((len(rows.hash_N), kept), np.int32)
-    kernel_NM = np.empty((len(rows.hash_N), kept), np.uint16)
-    discount_C = plan.discount(shortlist.score_C)
     place_N = _places_in(shortlist, rows.hash_N)
-    cells = [np.flatnonzero(rows.cell_N == cell) for cell in np.unique(rows.cell_N)]
-    distances = _distances_to_centres([rows.joint_ND[members] for members in cells], shortlist, compared)
-    for members, distance_C in zip(cells, distances, strict=True):
-        near = _nearest_candidates(distance_C, place_N[members], compared)
-        for start in range(0, len(members), CHUNK_ROWS):
-            chunk = members[start : start + CHUNK_ROWS]
-            index_AM, distance_AM = closest(rows.joint_ND[chunk], shortlist.joint_CD[near], kept)
-            index_NM[chunk], kernel_NM[chunk] = near[index_AM], kernel_of(distance_AM, plan.kernel)
-    if discount_C is not None:
-        index_NM, kernel_NM = _discounted(index_NM, kernel_NM, discount_C)
+    index_NM, kernel_NM = closest_in_cells(rows.joint_ND, rows.cell_N, place_N, shortlist, plan, kept, compared)
     return Links(
         ids=rows.ids,
         hash_N=rows.hash_N,
@@ -89,6 +77,34 @@ def link(bag: Bag, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) 
         index_NM=index_NM,
         kernel_NM=kernel_NM,
     )
+
+
+def closest_in_cells(
+    joint_ND: np.ndarray, cell_N: np.ndarray, place_N: np.ndarray, shortlist: Shortlist, plan: Plan, kept: int,
+    compared: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The candidates that each row is closest to, int32 [N, M], and the kernel to each as far as it counts, uint16.
+
+    The rows of a cell are compared with the candidates nearest to the cell's centre, whichever cell proposed them.
+
+    Args:
+        place_N: where each row stands in the shortlist; -1 = it is no candidate.
+        kept: M, at most; never more than there are candidates.
+    """
+    num_candidates = len(shortlist.hash_C)
+    kept, compared = min(kept, num_candidates), min(max(compared, kept), num_candidates)
+    index_NM, kernel_NM = np.empty((len(joint_ND), kept), np.int32), np.empty((len(joint_ND), kept), np.uint16)
+    cells = [np.flatnonzero(cell_N == cell) for cell in np.unique(cell_N)]
+    distances = _distances_to_centres([joint_ND[members] for members in cells], shortlist, compared)
+    for members, distance_C in zip(cells, distances, strict=True):
+        near = _nearest_candidates(distance_C, place_N[members], compared)
+        near_CD = shortlist.joint_CD[near].astype(np.float32)
+        for start in range(0, len(members), CHUNK_ROWS):
+            chunk = members[start : start + CHUNK_ROWS]
+            index_AM, distance_AM = closest(joint_ND[chunk], near_CD, kept)
+            index_NM[chunk], kernel_NM[chunk] = near[index_AM], kernel_of(distance_AM, plan.kernel)
+    discount_C = plan.discount(shortlist.score_C)
+    return (index_NM, kernel_NM) if discount_C is None else _discounted(index_NM, kernel_NM, discount_C)
 
 
 def shortlist_of(rows: Bag) -> Shortlist:

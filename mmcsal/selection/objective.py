@@ -97,7 +97,7 @@ def evaluate(
         Others as in `coverage`, `alignment_term`, `redundancy`, `objective`.
     """
     weights = np.ones(len(rows_ND)) if weight_N is None else weight_N.astype(np.float64)
-    covered = _running_coverage(picks_PD, rows_ND, kernel, base_N, weights)
+    covered = _running_coverage(picks_PD, rows_ND, kernel, base_N, weights, np.arange(len(picks_PD)))
     curve_P = np.concatenate([[_mean(_base(base_N, rows_ND), weights)], *covered])
     num_picks, value = len(picks_PD), float(curve_P[-1])
     random_R, reached = _random_curve(
@@ -159,11 +159,11 @@ def _mean(covered_N: np.ndarray, weight_N: np.ndarray | None) -> float:
     return float(np.average(covered_N.astype(np.float64), axis=-1, weights=weight_N)) / ONE
 
 
-def _running_coverage(picks_PD, rows_ND, kernel: Kernel, base_N, weight_N) -> Iterator[np.ndarray]:
+def _running_coverage(picks_PD, rows_ND, kernel: Kernel, base_N, weight_N, order_P) -> Iterator[np.ndarray]:
     """The coverage after each pick, in chunks of picks."""
     covered_N = _base(base_N, rows_ND).copy()
     for start in range(0, len(picks_PD), CHUNK_PICKS):
-        block = kernel_block(picks_PD[start : start + CHUNK_PICKS], rows_ND, kernel)
+        block = kernel_block(picks_PD[order_P[start : start + CHUNK_PICKS]], rows_ND, kernel)
         sum_P = np.empty(len(block), np.float64)
         _running_sums(block, covered_N, weight_N, sum_P)
         yield sum_P / weight_N.sum() / ONE
@@ -183,7 +183,7 @@ def _random_curve(
     """The mean coverage of 0, 1, ... random picks, and how many reach `coverage`; None = more than there are."""
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(random_RD)) for _ in range(NUM_REPEATS)]
-    runs = [_running_coverage(random_RD[order], rows_ND, kernel, base_N, weight_N) for order in orders]
+    runs = [_running_coverage(random_RD, rows_ND, kernel, base_N, weight_N, order) for order in orders]
     curve, reached = [np.array([_mean(_base(base_N, rows_ND), weight_N)])], None
     for start in range(0, len(random_RD), CHUNK_PICKS):
         mean = np.mean([next(run) for run in runs], axis=0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.selection.alignment import confidence, fit_anchors
@@ -25,12 +26,12 @@ from mmcsal.selection.links import Links, Shortlist, link, shortlist_of
 from mmcsal.selection.merge import fitting, needs, share_out, shortlisted, with_rows, within_limits
 from mmcsal.selection.plan import Plan
 from mmcsal.selection.ranking import rank_pool
-from mmcsal.selection.ranks import Targets, num_targets
 from mmcsal.selection.region import Job, Solved, solve_region
 from mmcsal.selection.request import Pool, Request, make_pool
 from mmcsal.selection.result import Outcome, Selection, make_selection
 from mmcsal.selection.shard import NUM_NAMED, Rows, Sample, Shard, Survey, gather, ids_of, merge_samples, prepare
 from mmcsal.selection.spec import MmcsalSpec, SelectSpec
+from mmcsal.selection.targets import Targets, num_targets
 from mmcsal.selection.weights import WEIGHT_UNIT, Tempering, fit_tempering, row_weights
 
 TRAIN_ROWS_PER_CELL, MIN_TRAIN_ROWS = 48, 4096  # of the tree
@@ -78,6 +79,7 @@ class LocalRunner:
         self._rows: list[Rows] = []
         self._bags: list[Bag] = []
         self._num_threads = num_threads
+        self._libraries = ThreadpoolController()
 
     def prepare(self, bad_rows: str) -> list[Survey]:
         """See `Runner`."""
@@ -116,7 +118,8 @@ class LocalRunner:
     def _map(self, function: Callable[[Any], Any], items: Any) -> list[Any]:
         if self._num_threads == 1 or len(items) == 1:
             return [function(item) for item in items]
-        with ThreadPoolExecutor(self._num_threads) as pool:
+        # These threads are ours: a BLAS that adds its own for each small product waits more than it computes.
+        with self._libraries.limit(limits=1, user_api="blas"), ThreadPoolExecutor(self._num_threads) as pool:
             return list(pool.map(function, items))
 
 

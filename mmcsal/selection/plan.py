@@ -8,8 +8,8 @@ from mmcsal.selection.alignment import Anchors, alignment_of, threshold_of
 from mmcsal.selection.cells import Tree
 from mmcsal.selection.kernel import ONE, Kernel
 from mmcsal.selection.limits import Attributes
-from mmcsal.selection.ranks import Targets
 from mmcsal.selection.spec import SelectSpec
+from mmcsal.selection.targets import Targets
 from mmcsal.selection.weights import Tempering
 
 SHORTLIST_PER_PICK = 3  # candidates that compete for a pick: with 2, one part in a hundred of the gain is lost

@@ -42,7 +42,7 @@ def row_faults(x_ND: np.ndarray) -> np.ndarray:
 
 def similarities(x_AD: np.ndarray, y_BD: np.ndarray) -> np.ndarray:
     """Products of quantised rows, float32 [A, B] that holds exact integers."""
-    return x_AD.astype(np.float32) @ y_BD.astype(np.float32).T
+    return x_AD.astype(np.float32, copy=False) @ y_BD.astype(np.float32, copy=False).T
 
 
 def square_norms(x_ND: np.ndarray) -> np.ndarray:

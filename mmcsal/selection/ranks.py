@@ -1,80 +1,92 @@
-"""The first ranks: picks whose every prefix is a good batch, found by a greedy pass over all picks.
+"""Ranks: an order of the picks whose every prefix is a good batch.
 
-A row of a region keeps the few candidates that it is closest to: enough to order the later ranks, too few to say what
-the first ones cover. These are judged by whole columns of the kernel: over all rows of pools up to 49 thousand, else
-over those of lowest hash.
+The first quarter of the picks is solved as a batch of its own, by greedy and swaps among the picks; so is the first
+quarter of that, and so on. Those behind follow by greedy.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from mmcsal.selection.greedy import lazy_greedy
-from mmcsal.selection.kernel import Kernel, kernel_block
-from mmcsal.selection.objective import closest_before
+from mmcsal.selection.cells import assign
+from mmcsal.selection.graph import Graph, Worth, greedy, make_graph
+from mmcsal.selection.greedy import NOTHING
+from mmcsal.selection.limits import Limits
+from mmcsal.selection.links import Shortlist, closest_in_cells
+from mmcsal.selection.plan import Plan
+from mmcsal.selection.swap import swap_search
+from mmcsal.selection.targets import num_first
 
-MAX_PAIRS = 2**26  # of picks and rows up to which all rows are looked at
-MAX_WHOLE = 49152
-FIRST_SHARE = 4  # a quarter of the picks come first
-TARGETS_PER_FIRST, MIN_TARGETS, MAX_TARGETS = 16, 4096, 16384
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Rows of the pool that ranks are judged by."""
-
-    joint_RD: np.ndarray  # quantised, int16
-    cover_R: np.ndarray  # uint16, kernel to the nearest labeled sample
-    weight_R: np.ndarray  # int64; empty = every row counts once
+MIN_NESTED = 16  # so few picks are ordered by greedy alone
+NUM_LINKS = 32  # picks that a target keeps, where a quarter of them is to be found
+NUM_COMPARED = 512
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """The picks to be ranked, in the order of their ids."""
+def nested_order(graph: Graph, worth: Worth, pick_P: np.ndarray, order_C: np.ndarray, max_passes: int) -> np.ndarray:
+    """The picks by rank, int64 [P].
 
-    joint_PD: np.ndarray
-    bonus_P: np.ndarray  # int64, in the unit of gains over the targets
-    cost_P: np.ndarray
-    cover_P: np.ndarray  # uint16, kernel to the nearest labeled sample
-    is_deferred_P: np.ndarray  # bool: none of the first
-
-
-def num_first(num_picks: int) -> int:
-    """How many ranks are judged by targets."""
-    return -(-num_picks // FIRST_SHARE)
+    Args:
+        order_C, max_passes: as in `swap_search`.
+    """
+    if len(pick_P) <= MIN_NESTED:
+        return order_after(graph, worth, pick_P, pick_P[:0])
+    first_P = nested_order(graph, worth, best_quarter(graph, worth, pick_P, order_C, max_passes), order_C, max_passes)
+    return np.concatenate([first_P, order_after(graph, worth, pick_P, first_P)])
 
 
-def num_targets(num_picks: int, num_rows: int) -> int:
-    """How many rows they are judged by: with too few, the first ranks lose up to a tenth of their gain."""
-    if num_rows <= MAX_WHOLE and num_picks * num_rows <= MAX_PAIRS:
-        return num_rows
-    return min(max(TARGETS_PER_FIRST * num_first(num_picks), MIN_TARGETS), MAX_TARGETS)
+def order_after(graph: Graph, worth: Worth, pick_P: np.ndarray, first_P: np.ndarray) -> np.ndarray:
+    """The picks that are not among the first, by a greedy that already has these."""
+    taken = greedy(graph, replace(worth, is_forced_C=_mask(graph, first_P)), _free(graph), _mask(graph, pick_P))
+    return taken.pick_P[len(first_P) :]
+
+
+def best_quarter(graph: Graph, worth: Worth, pick_P: np.ndarray, order_C: np.ndarray, max_passes: int) -> np.ndarray:
+    """The quarter of the picks that is worth most without the others."""
+    among_C = _mask(graph, pick_P)
+    nobody_forced = replace(worth, is_forced_C=np.zeros(graph.num_candidates, bool))
+    quarter_P = greedy(graph, nobody_forced, _free(graph), among_C).pick_P[: num_first(len(pick_P))]
+    if len(np.unique(worth.cost_C[pick_P])) > 1:  # then a quarter is no batch of a known budget
+        return quarter_P
+    return swap_search(graph, nobody_forced, _free(graph), quarter_P, order_C[among_C[order_C]], max_passes).pick_P
 
 
 def first_over_targets(
-    picks: Ranked, targets: Targets, kernel: Kernel, *, redundancy_unit: int, duplicate_kernel: int
+    shortlist: Shortlist, place_P: np.ndarray, cover_P: np.ndarray, worth: Worth, plan: Plan, max_passes: int
 ) -> np.ndarray:
-    """Places of the first quarter of the picks by rank, int64; fewer where some are duplicates or deferred.
+    """The first quarter of the picks by rank, judged by the targets of the plan: which of `place_P`, int64.
 
     Args:
-        redundancy_unit: what a pick loses at a kernel of 1 to an earlier one, in the unit of gains over the targets.
+        place_P: the picks in the shortlist, rising.
+        cover_P: uint16, kernel of each to the nearest labeled sample.
+        worth: of the picks, in the unit of gains over the targets.
     """
-    kernel_PR, weight_R, cover_R = (
-        kernel_block(picks.joint_PD, targets.joint_RD, kernel),
-        targets.weight_R,
-        targets.cover_R,
+    targets, num_picks = plan.targets, len(place_P)
+    # The picks are rows too, which count nothing: so they know which of them lie close to each other.
+    joint_RD = np.concatenate([targets.joint_RD, shortlist.joint_CD[place_P]])
+    leaf_R, _ = assign(plan.tree, joint_RD, plan.kernel)
+    own_R = np.concatenate([np.full(len(targets.cover_R), -1), np.arange(num_picks)])
+    picks = shortlist.take(place_P)
+    index_RM, kernel_RM = closest_in_cells(joint_RD, leaf_R, own_R, picks, plan, NUM_LINKS, NUM_COMPARED)
+    weight_R = targets.weight_R if len(targets.weight_R) else np.ones(len(targets.cover_R), np.int64)
+    graph = make_graph(
+        index_RM,
+        kernel_RM,
+        num_picks,
+        cover_N=np.concatenate([targets.cover_R, cover_P]),
+        weight_N=np.concatenate([weight_R, np.zeros(num_picks, np.int64)]),
+        row_of_C=np.arange(len(targets.cover_R), len(joint_RD)),
     )
-    column_P = np.zeros(len(kernel_PR), np.int64)
-    if redundancy_unit:  # then picks must see each other: as rows that count nothing
-        kernel_PR = np.concatenate([kernel_PR, kernel_block(picks.joint_PD, picks.joint_PD, kernel)], axis=1)
-        column_P = np.arange(len(cover_R), len(cover_R) + len(column_P))
-        ones_R = weight_R if len(weight_R) else np.ones(len(cover_R), np.int64)
-        weight_R = np.concatenate([ones_R, np.zeros(len(column_P), np.int64)])
-        cover_R = np.concatenate([cover_R, picks.cover_P])
-    order = lazy_greedy(
-        kernel_PR, column_P, cover_R, picks.bonus_P, num_first(len(kernel_PR)), weight_N=weight_R, cost_C=picks.cost_P,
-        redundancy_unit=redundancy_unit, redundancy_C=picks.cover_P,
-    ).candidate_P  # fmt: skip
-    _, closeness_P = closest_before(picks.joint_PD[order], kernel)
-    is_twin_P = np.maximum(closeness_P, picks.cover_P[order]) >= duplicate_kernel
-    return order[~is_twin_P & ~picks.is_deferred_P[order]]
+    order_P = np.argsort(picks.hash_C)
+    quarter_P = best_quarter(graph, worth, np.arange(num_picks), order_P, max_passes)
+    return nested_order(graph, worth, quarter_P, order_P, max_passes)
+
+
+def _mask(graph: Graph, pick_P: np.ndarray) -> np.ndarray:
+    mask_C = np.zeros(graph.num_candidates, bool)
+    mask_C[pick_P] = True
+    return mask_C
+
+
+def _free(graph: Graph) -> Limits:
+    """No limits: a prefix need not keep those of the batch."""
+    return Limits(np.inf, np.zeros((graph.num_candidates, 0), np.int32), NOTHING, NOTHING)

@@ -11,11 +11,10 @@ import pyarrow as pa
 
 from mmcsal.selection.graph import Graph, Taken, Worth, closest_picks, gains_in_order, greedy, make_graph
 from mmcsal.selection.greedy import NOTHING
-from mmcsal.selection.kernel import ONE
 from mmcsal.selection.limits import Limits
 from mmcsal.selection.links import Links, Shortlist, places_of
 from mmcsal.selection.plan import Plan
-from mmcsal.selection.ranks import Ranked, first_over_targets
+from mmcsal.selection.ranks import first_over_targets, nested_order, order_after
 from mmcsal.selection.swap import Swapped, swap_search
 
 MAX_STARTS_SIZE = 2**10  # rows times candidates up to here are solved from every first pick
@@ -66,8 +65,7 @@ def solve_region(parts: list[Links], shortlist: Shortlist, plan: Plan, job: Job)
     worth, limits = _worth(shortlist, place_C, plan, job), _limits(shortlist, place_C, plan, job)
     if job.fixed_hash is None:
         taken = _best_greedy(graph, worth, limits)
-        passes = plan.spec.strategy.max_swap_passes if plan.spec.strategy.kind == "mmcsal" else 0
-        passes = 0 if worth.redundancy_unit else passes  # swaps know coverage and alignment only
+        passes = _num_passes(worth, plan)
     else:
         taken, passes = _fixed(job.fixed_hash, shortlist.hash_C[place_C]), 0
     order_C = np.argsort(shortlist.hash_C[place_C])
@@ -185,40 +183,31 @@ def _fixed(fixed_hash: np.ndarray, hash_C: np.ndarray) -> Taken:
 
 
 def _ranked(graph: Graph, worth: Worth, pick_P, shortlist: Shortlist, place_C, plan: Plan, job: Job) -> Taken:
-    """The picks in an order whose every prefix is a good batch: a greedy pass over them.
-
-    Where rows do not keep all candidates, they cannot say what the first ranks cover: see `ranks`.
-    """
-    if not job.keep_order:
-        keeps_all = graph.index_NM.shape[1] == graph.num_candidates
-        first_P = pick_P[:0] if keeps_all else _first_over_targets(graph, worth, pick_P, shortlist, place_C, plan)
-        pick_P = np.concatenate([first_P, _order_over_rows(graph, worth, pick_P, first_P)])
-    return gains_in_order(graph, worth, pick_P)
-
-
-def _order_over_rows(graph: Graph, worth: Worth, pick_P: np.ndarray, first_P: np.ndarray) -> np.ndarray:
-    """The picks that are not among the first, by rank."""
-    is_first_C, allowed_C = np.zeros((2, graph.num_candidates), bool)
-    is_first_C[first_P], allowed_C[pick_P] = True, True
-    free = Limits(np.inf, np.zeros((graph.num_candidates, 0), np.int32), NOTHING, NOTHING)
-    return greedy(graph, replace(worth, is_forced_C=is_first_C), free, allowed_C).pick_P[len(first_P) :]
-
-
-def _first_over_targets(graph, worth: Worth, pick_P, shortlist: Shortlist, place_C, plan: Plan) -> np.ndarray:
-    sorted_P = np.sort(pick_P)  # of equal gains, the lower id comes first
-    places, num_targets = place_C[sorted_P], len(plan.targets.cover_R)
-    picks = Ranked(
-        joint_PD=shortlist.joint_CD[places],
-        bonus_P=plan.bonus(shortlist.score_C[places], num_targets),
-        cost_P=worth.cost_C[sorted_P],
-        cover_P=graph.cover_N[graph.row_of_C[sorted_P]],
-        is_deferred_P=worth.is_deferred_C[sorted_P],
+    """The picks by rank. Where rows do not keep all candidates, they cannot say what the first ones cover."""
+    if job.keep_order:
+        return gains_in_order(graph, worth, pick_P)
+    passes = _num_passes(worth, plan)
+    if graph.index_NM.shape[1] == graph.num_candidates:
+        order_C = np.argsort(shortlist.hash_C[place_C])
+        return gains_in_order(graph, worth, nested_order(graph, worth, pick_P, order_C, passes))
+    sorted_P, num_targets = np.sort(pick_P), len(plan.targets.cover_R)
+    worth_P = Worth(
+        bonus_C=plan.bonus(shortlist.score_C[place_C[sorted_P]], num_targets),
+        cost_C=worth.cost_C[sorted_P],
+        is_forced_C=worth.is_forced_C[sorted_P],
+        is_deferred_C=worth.is_deferred_C[sorted_P],
+        redundancy_unit=plan.redundancy_unit(num_targets),
+        duplicate_kernel=worth.duplicate_kernel,
     )
-    unit = plan.redundancy_unit(num_targets)
-    first = first_over_targets(
-        picks, plan.targets, plan.kernel, redundancy_unit=unit, duplicate_kernel=worth.duplicate_kernel
-    )
-    return sorted_P[first]
+    cover_P = graph.cover_N[graph.row_of_C[sorted_P]]
+    first_P = sorted_P[first_over_targets(shortlist, place_C[sorted_P], cover_P, worth_P, plan, passes)]
+    return gains_in_order(graph, worth, np.concatenate([first_P, order_after(graph, worth, pick_P, first_P)]))
+
+
+def _num_passes(worth: Worth, plan: Plan) -> int:
+    """Of the swap search, which knows coverage and alignment only."""
+    strategy = plan.spec.strategy
+    return strategy.max_swap_passes if strategy.kind == "mmcsal" and not worth.redundancy_unit else 0
 
 
 def _masses(graph: Graph, owner_N, kernel_N, is_labeled_N: np.ndarray, num_picks: int) -> np.ndarray:

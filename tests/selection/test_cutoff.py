@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from mmcsal.selection.cutoff import HIGHEST, LOWEST, cutoff, kth_largest
 
 MOST = 2**24 - 1
-LISTS = st.one_of(st.lists(st.integers(-MOST - 1, MOST), min_size=1, max_size=80), st.lists(st.integers(-2, 2), min_size=1))
+LISTS = st.one_of(
+    st.lists(st.integers(-MOST - 1, MOST), min_size=1, max_size=80), st.lists(st.integers(-2, 2), min_size=1)
+)
 
 
 @settings(deadline=None)  # the first call compiles
