@@ -34,6 +34,10 @@ class Columns:
         arrays = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "ids"}
         return type(self)(ids=pc.take(self.ids, pa.array(rows, pa.int64())), **arrays)
 
+    def where(self, is_kept_N: np.ndarray) -> Self:
+        """The rows for which this holds; no copy where it holds for all."""
+        return self if is_kept_N.all() else self.take(np.flatnonzero(is_kept_N))
+
     @classmethod
     def concat(cls, parts: list[Self]) -> Self:
         """All rows of several parts, in the order given; at least one part."""
@@ -91,13 +95,14 @@ NO_CANDIDATES = Candidates(
 def route(rows: Rows, plan: Plan) -> list[Bag]:
     """The rows of a shard by bag."""
     is_taken_N = (rows.hash_N <= np.uint64(plan.route_limit)) | np.isin(rows.hash_N, plan.wanted_hash)
-    taken = np.flatnonzero(is_taken_N)
-    hash_N, joint_ND = rows.hash_N[taken], rows.joint_ND[taken]
+    ids, hash_N, joint_ND = rows.ids, rows.hash_N, rows.joint_ND
+    if not is_taken_N.all():
+        ids, hash_N, joint_ND = ids.filter(pa.array(is_taken_N)), hash_N[is_taken_N], joint_ND[is_taken_N]
     leaf_N, around_N = assign(plan.tree, joint_ND, plan.kernel)
     part_N = (hash_N % plan.part_of_leaf_L[leaf_N].astype(np.uint64)).astype(np.int64)
     cell_N = plan.first_cell_L[leaf_N] + part_N
     whole = Bag(
-        ids=pc.take(rows.ids, pa.array(taken, pa.int64())),
+        ids=ids,
         hash_N=hash_N,
         joint_ND=joint_ND,
         score_N=align_scores(hash_N, joint_ND, rows.width_a, plan.anchors),
@@ -109,7 +114,7 @@ def route(rows: Rows, plan: Plan) -> list[Bag]:
         is_open_N=~np.isin(hash_N, plan.closed_hash),
     )
     bag_N = plan.bag_of_cell[cell_N]
-    return [whole.take(np.flatnonzero(bag_N == bag)) for bag in range(int(plan.bag_of_cell.max()) + 1)]
+    return [whole.where(bag_N == bag) for bag in range(int(plan.bag_of_cell.max()) + 1)]
 
 
 def join(pieces: list[Bag]) -> Bag:
@@ -119,10 +124,10 @@ def join(pieces: list[Bag]) -> Bag:
 
 def propose(bag: Bag, plan: Plan) -> Candidates:
     """Candidates of every cell of a bag, each by lazy greedy in its cell."""
-    taking_part = bag.take(np.flatnonzero(bag.hash_N <= np.uint64(plan.solve_limit)))
+    taking_part = bag.where(bag.hash_N <= np.uint64(plan.solve_limit))
     parts = [NO_CANDIDATES]
     for cell in np.unique(taking_part.cell_N):
-        rows = taking_part.take(np.flatnonzero(taking_part.cell_N == cell))
+        rows = taking_part.where(taking_part.cell_N == cell)
         for number, (sub_rows, around_N) in enumerate(_split(rows, plan)):
             parts += _propose_in_cell(rows.take(sub_rows), around_N, int(cell) * SUB_CELLS + number, plan)
     return Candidates.concat(parts)
@@ -130,7 +135,7 @@ def propose(bag: Bag, plan: Plan) -> Candidates:
 
 def rows_of_hash(bag: Bag, hash_P: np.ndarray) -> Bag:
     """The rows of a bag that have these hashes."""
-    return bag.take(np.flatnonzero(np.isin(bag.hash_N, hash_P)))
+    return bag.where(np.isin(bag.hash_N, hash_P))
 
 
 def labeled_kernel(joint_ND: np.ndarray, labeled_LD: np.ndarray, kernel: Kernel) -> np.ndarray:

@@ -17,6 +17,7 @@ NUM_LINKS = 16  # candidates that a row keeps, where a third of them is picked
 MANY_ROWS_PER_PICK = 50  # from here on, fewer comparisons lose nothing
 MIN_COMPARED, MAX_COMPARED = 256, 2048  # candidates that the rows of a cell are compared with
 FULL_LINKS = 2**22  # rows times candidates up to here are kept whole
+MIN_LINKS = 2**21  # beyond that, rows of small pools keep so many together
 INSERT_UP_TO = 64  # links of a row that are put in order by insertion; more are sorted
 SPARE = 8  # candidates beyond those kept that may pass the cut
 ROUNDING = np.float32(4)  # more than twice what the value behind the cut may be off in single precision
@@ -47,14 +48,16 @@ class Links(Columns):
 
 def num_links(plan: Plan, num_candidates: int, num_rows: int) -> int:
     """How many candidates a row keeps: enough that several of them are picked."""
+    if num_rows * num_candidates <= FULL_LINKS:
+        return num_candidates
     wanted = -(-NUM_LINKS * num_candidates // (3 * plan.num_picks))
-    return min(max(NUM_LINKS, wanted, FULL_LINKS // num_rows), num_candidates)
+    return min(max(NUM_LINKS, wanted, MIN_LINKS // num_rows), num_candidates)
 
 
 def num_compared(plan: Plan, num_candidates: int, kept: int) -> int:
     """How many candidates the rows of a cell are compared with."""
     compared = MIN_COMPARED if plan.num_rows >= MANY_ROWS_PER_PICK * plan.num_picks else MAX_COMPARED
-    return min(max(compared, 2 * kept), num_candidates)
+    return min(max(compared, 4 * kept), num_candidates)
 
 
 def link(bag: Bag, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) -> Links:
@@ -62,7 +65,7 @@ def link(bag: Bag, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) 
 
     The rows of a cell are compared with the candidates nearest to the cell's centre, whichever cell proposed them.
     """
-    rows = bag.take(np.flatnonzero((bag.hash_N <= np.uint64(limit)) | np.isin(bag.hash_N, plan.wanted_hash)))
+    rows = bag.where((bag.hash_N <= np.uint64(limit)) | np.isin(bag.hash_N, plan.wanted_hash))
     kept = num_links(plan, len(shortlist.hash_C), num_rows)
     compared = num_compared(plan, len(shortlist.hash_C), kept)
     place_N = _places_in(shortlist, rows.hash_N)

@@ -36,7 +36,7 @@ def swap_search(
     """
     pick_P, num_rows = pick_P.astype(np.int64).copy(), len(graph.index_NM)
     first_N, second_N = np.zeros((2, num_rows), np.uint16)
-    owner_N, runner_up_P = np.empty(num_rows, np.int64), np.full(len(pick_P), -1, np.int64)
+    owner_N, runner_up_P = np.empty(num_rows, np.int32), np.full(len(pick_P), -1, np.int64)
     left = limits.budget - float(np.cumsum(worth.cost_C[pick_P])[-1]) if len(pick_P) else 0.0
     num_swaps, gain = _swap_search(
         graph.index_NM, graph.kernel_NM, graph.start_C, graph.row_E, graph.kernel_E, graph.cover_N, graph.weight_N,
@@ -133,10 +133,13 @@ def _swap_search(
     most_added, most_adding = np.iinfo(np.int64).min, np.int64(-1)
     num_swaps, gain, tried = 0, np.int64(0), np.int64(0)
     cheapest = _cheapest(loss_P, pick_P, is_forced_C)
-    num_passes, is_last = 0, max_passes == 0
+    num_passes, num_idle, is_last = 0, 0, max_passes == 0
     while True:  # the last pass only notes runners-up: nothing changes any more
         num_before = num_swaps
         for o in range(order_C.shape[0]):
+            num_idle += 1
+            if num_idle > order_C.shape[0] and not is_last:  # all have been tried since the last swap
+                break
             c = order_C[o]
             if slot_C[c] >= 0 or is_deferred_C[c] or cover_N[row_of_C[c]] >= duplicate_kernel:
                 continue
@@ -181,6 +184,7 @@ def _swap_search(
             if is_last or best < 0 or added <= best_loss:
                 continue
             num_swaps += 1
+            num_idle = 0
             gain += added - best_loss
             old = pick_P[best]
             left += cost_C[old] - cost_C[c]

@@ -10,7 +10,7 @@ from mmcsal.selection import MmcsalSpec, SelectSpec, links
 from mmcsal.selection.api import request_of, salt_of
 from mmcsal.selection.bag import Bag, join, route
 from mmcsal.selection.kernel import kernel_block, square_distances
-from mmcsal.selection.links import INSERT_UP_TO, closest, link, shortlist_of
+from mmcsal.selection.links import INSERT_UP_TO, closest, link, num_links, shortlist_of
 from mmcsal.selection.pipeline import LocalRunner, _plan
 from mmcsal.selection.plan import discounted
 from mmcsal.selection.request import make_pool
@@ -63,14 +63,14 @@ def test_all_links_are_the_kernel_to_all_candidates(pool):
 
 
 def test_few_links_are_the_closest_candidates_of_any_cell(pool, monkeypatch):
-    monkeypatch.setattr(links, "FULL_LINKS", 0)
     monkeypatch.setattr(links, "MAX_COMPARED", 150)
     monkeypatch.setattr(links, "MIN_COMPARED", 150)
+    monkeypatch.setattr(links, "num_links", lambda *_: 30)
     plan, bag = planned(pool)
     shortlist = candidates_of(bag, 300)
     found = link(bag, shortlist, plan, plan.solve_limit, NUM_ROWS)
     kept = found.index_NM.shape[1]
-    assert kept == 80  # a third of 16 for each of 300 candidates / 20 picks
+    assert kept == 30
     kernel_NC = np.sort(kernel_block(bag.joint_ND, shortlist.joint_CD, plan.kernel), axis=1)[:, ::-1][:, :kept]
     assert (found.kernel_NM[:, :16] == kernel_NC[:, :16]).mean() > 0.97  # of half the candidates few closest are missed
     cell_of_hash = dict(zip(bag.hash_N.tolist(), bag.cell_N.tolist(), strict=True))
@@ -79,8 +79,18 @@ def test_few_links_are_the_closest_candidates_of_any_cell(pool, monkeypatch):
     assert (cell_C[found.index_NM[:, :8]] != bag.cell_N[:, None]).mean() > 0.1  # across the borders
 
 
-def test_a_candidate_keeps_itself(pool, monkeypatch):
+def test_a_row_keeps_all_candidates_or_enough_of_them(pool, monkeypatch):
+    plan, _ = planned(pool)
+    assert num_links(plan, 300, NUM_ROWS) == 300
     monkeypatch.setattr(links, "FULL_LINKS", 0)
+    assert num_links(plan, 300, NUM_ROWS) == 300  # few rows
+    monkeypatch.setattr(links, "MIN_LINKS", 0)
+    assert num_links(plan, 300, NUM_ROWS) == 80  # a third of 16 for each of 300 candidates / 20 picks
+    assert num_links(plan, 60, NUM_ROWS) == 16
+    assert num_links(plan, 10, NUM_ROWS) == 10
+
+
+def test_a_candidate_keeps_itself(pool, monkeypatch):
     monkeypatch.setattr(links, "MAX_COMPARED", 1)
     monkeypatch.setattr(links, "MIN_COMPARED", 1)
     monkeypatch.setattr(links, "num_links", lambda *_: 1)
