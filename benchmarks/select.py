@@ -6,9 +6,9 @@ its first rows: imports, thread pools and compilation are no part of the claim (
 apricot compiles in every call). Peers are handed the joint embedding ready made; `select_pairs` gets the two views, and
 its time has the alignment score and the explanations in it. Memory is the largest resident size during the call less
 that before it. `select_pairs` and faiss k-means take turns a few times and their ratio is the median of the turns; the
-others run once. On the large pool ActiveFT runs 1% of its iterations, the time of the rest is extrapolated, and its
-picks (hardly more than its random start) are not judged; on the small pool it runs to the end. Methods on dense
-similarities run on the small pool alone.
+others run once and are compared with the median of ours. On the large pool ActiveFT runs 1% of its iterations, the
+time of the rest is extrapolated, and its picks (hardly more than its random start) are not judged; on the small pool
+it runs to the end. Methods on dense similarities run on the small pool alone.
 
 Take ratios from a quiet machine only: work beside the run holds up threads at every barrier, some methods more than
 others. Each figure tells which share of the CPUs went to others meanwhile.
@@ -143,9 +143,11 @@ def _print_row(method: str, row: dict[str, Any]) -> None:
 
 
 def _ratio(figures: dict[str, dict[str, Any]], peer: str) -> float:
-    """The peer's time divided by ours, turn by turn."""
+    """The peer's time divided by ours: turn by turn, or by the median of ours where the peer ran once."""
     theirs, ours = figures[peer]["walls_s"], figures[OURS]["walls_s"]
-    return statistics.median(a / b for a, b in zip(theirs, ours, strict=False))
+    if len(theirs) == 1:
+        return theirs[0] / statistics.median(ours)
+    return statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
 
 
 # ---- what the picks are worth ----------------------------------------------------------------------------------------

@@ -27,11 +27,14 @@ from mmcsal.selection.bag import Bag, join, propose
 from mmcsal.selection.links import Links
 from mmcsal.selection.pipeline import select
 from mmcsal.selection.result import Selection
-from mmcsal.selection.shard import Rows, Shard, Survey, prepare
+from mmcsal.selection.shard import Rows, Shard, Survey, concat_rows, prepare
 from mmcsal.selection.spec import SelectSpec
 
 STORED_STEPS = (propose,)  # the steps whose bags take long and leave little
-MAX_SHARD_BYTES = 2**28  # of embeddings that a task reads; a row group is never split
+# Of embeddings that a task reads. Ray hands results below 100 KB to the driver, where the pieces of all bags together
+# would be the whole pool: so shards are large, and small files share one. A row group is never split.
+MIN_SHARD_BYTES, MAX_SHARD_BYTES = 2**24, 2**28
+NUM_SHARDS = 32  # of pools between these bounds
 NUM_FOOTER_READERS = 16
 EXPECTED = (
     "write `sample_id` as strings, and `<modality>_embedding` as fixed_size_list<float> of one width in all files"
@@ -42,7 +45,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Source:
-    """Where the rows of one shard lie."""
+    """Where some rows of a shard lie."""
 
     path: str
     row_groups: tuple[int, ...]
@@ -118,25 +121,27 @@ def select_over_ray(
     """
     if not files:
         raise InputError("embeddings: no Parquet files; check the folder, or run `mmcsal embed` first")
-    sources = _sources(sorted(files), filesystem, modalities, salt_of(seed))
-    selection = select(RayRunner(sources, progress, store), request_of(spec, labeled, columns, seed), seed=seed)
+    shards = _shards(sorted(files), filesystem, modalities, salt_of(seed))
+    selection = select(RayRunner(shards, progress, store), request_of(spec, labeled, columns, seed), seed=seed)
     return selection if uris is None else selection.with_uris(uris)
 
 
 class RayRunner:
     """Runs every step as one task a shard, a bag or a region; see `mmcsal.selection.pipeline.Runner`."""
 
-    def __init__(self, sources: Sequence[Source], progress: Progress | None = None, store: Store | None = None) -> None:
-        self._sources, self._progress, self._store = sources, progress, store
+    def __init__(
+        self, shards: Sequence[Sequence[Source]], progress: Progress | None = None, store: Store | None = None
+    ) -> None:
+        self._shards, self._progress, self._store = shards, progress, store
         self._rows: list[ray.ObjectRef] = []
         self._pieces_by_bag: list[list[ray.ObjectRef]] = []
         self._num_done = self._num_started = 0
 
     def prepare(self, bad_rows: str) -> list[Survey]:
         """See `Runner`."""
-        outputs: list[Any] = [_prepare.remote(source, bad_rows) for source in self._sources]
+        outputs: list[Any] = [_prepare.remote(sources, bad_rows) for sources in self._shards]
         self._rows = [rows for rows, _ in outputs]
-        return self._results([survey for _, survey in outputs])
+        return [survey for surveys in self._results([surveys for _, surveys in outputs]) for survey in surveys]
 
     def over_shards(self, step: Callable[..., Any], *common: Any) -> list[Any]:
         """See `Runner`."""
@@ -171,16 +176,14 @@ class RayRunner:
         self,
         bags_by_region: list[list[int]],
         step: Callable[..., Links],
-        common: tuple,
+        commons: list[tuple],
         last: Callable,
         jobs: list[tuple],
     ) -> list[Any]:
         """See `Runner`."""
-        common_ref = ray.put(common)
-        links = [
-            [_over_bag.remote(step, common_ref, None, bag, *self._pieces_by_bag[bag]) for bag in bags]
-            for bags in bags_by_region
-        ]
+        links = []
+        for bags, common_ref in zip(bags_by_region, [ray.put(common) for common in commons], strict=True):
+            links.append([_over_bag.remote(step, common_ref, None, b, *self._pieces_by_bag[b]) for b in bags])
         self._wait([ref for refs in links for ref in refs])
         regions = zip(links, jobs, strict=True)
         return self._results([_over_region.remote(last, ray.put(job), *refs) for refs, job in regions])
@@ -208,8 +211,11 @@ def _get(refs: list[ray.ObjectRef]) -> list[Any]:
 
 
 @ray.remote(num_cpus=1, num_returns=2)
-def _prepare(source: Source, bad_rows: str) -> tuple[Rows, Survey]:
-    return prepare(source.read(), bad_rows)
+def _prepare(sources: Sequence[Source], bad_rows: str) -> tuple[Rows, list[Survey]]:
+    prepared = [prepare(source.read(), bad_rows) for source in sources]
+    width = prepared[0][0].joint_ND.shape[1]
+    same = [rows for rows, _ in prepared if rows.joint_ND.shape[1] == width]  # the surveys tell of others
+    return concat_rows(same), [survey for _, survey in prepared]
 
 
 @ray.remote(num_cpus=1)
@@ -235,16 +241,36 @@ def _over_region(step: Callable[..., Any], job: tuple, *links: Links) -> Any:
     return step(list(links), *job)
 
 
-def _sources(
+def _shards(
     files: list[str], filesystem: fs.FileSystem | None, modalities: tuple[str, str] | None, salt: str
-) -> list[Source]:
-    """Files cut into runs of row groups that a task can hold."""
+) -> list[list[Source]]:
+    """Runs of row groups of one file or more, each as much as a task should read."""
     footers = read_footers(files, filesystem)
     pair = modalities or _modalities(files[0], footers[0].schema.to_arrow_schema())
-    sources = []
-    for path, footer in zip(files, footers, strict=True):
-        sources += [Source(path, groups, pair, filesystem, salt) for groups in _runs(footer)]
-    return sources
+    groups = [
+        (path, group, footer.row_group(group).total_byte_size)
+        for path, footer in zip(files, footers, strict=True)
+        for group in range(footer.num_row_groups)
+    ]
+    max_bytes = shard_bytes(sum(num_bytes for _, _, num_bytes in groups))
+    shards: list[dict[str, list[int]]] = [{}]
+    filled = 0
+    for path, group, num_bytes in groups:
+        if filled and filled + num_bytes > max_bytes:
+            shards.append({})
+            filled = 0
+        shards[-1].setdefault(path, []).append(group)
+        filled += num_bytes
+    return [
+        [Source(path, tuple(numbers), pair, filesystem, salt) for path, numbers in shard.items()]
+        for shard in shards
+        if shard
+    ]
+
+
+def shard_bytes(total_bytes: int) -> int:
+    """How many bytes of embeddings a task reads, where files and row groups allow."""
+    return min(max(total_bytes // NUM_SHARDS, MIN_SHARD_BYTES), MAX_SHARD_BYTES)
 
 
 def read_footers(files: Sequence[str], filesystem: fs.FileSystem | None) -> list[pq.FileMetaData]:
@@ -266,19 +292,6 @@ def read_footers(files: Sequence[str], filesystem: fs.FileSystem | None) -> list
 def _damaged(path: str, error: Exception) -> TableError:
     told = " ".join(str(error).split())
     return TableError(f"{path}: cannot be read as Parquet: {told}; write it again, or take it away")
-
-
-def _runs(footer: pq.FileMetaData) -> list[tuple[int, ...]]:
-    runs: list[list[int]] = [[]]
-    filled = 0
-    for group in range(footer.num_row_groups):
-        num_bytes = footer.row_group(group).total_byte_size
-        if runs[-1] and filled + num_bytes > MAX_SHARD_BYTES:
-            runs.append([])
-            filled = 0
-        runs[-1].append(group)
-        filled += num_bytes
-    return [tuple(run) for run in runs]
 
 
 def _modalities(path: str, schema: pa.Schema) -> tuple[str, str]:

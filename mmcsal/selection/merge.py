@@ -4,7 +4,7 @@ Gains inside a cell never rise, so the best by (gain per cost, id) are a prefix 
 on the objective in which cells do not cover each other. What cells cover of each other, the regions see.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -46,12 +46,22 @@ def shortlisted(candidates: Candidates, plan: Plan) -> np.ndarray:
     return candidates.hash_C[np.unique(np.concatenate(chosen))]
 
 
-def share_out(plan: Plan, candidates: Candidates, shortlist: Shortlist) -> tuple[list[list[int]], list[Job]]:
-    """The bags of each region, and its share of the budget."""
-    regions = _regions(plan)
-    job = Job(plan.budget, plan.max_G, plan.min_G, plan.num_rows, with_rows=with_rows(plan))
-    if len(regions) == 1:
-        return regions, [job]
+@dataclass(frozen=True)
+class Region:
+    """Consecutive bags that are solved as one."""
+
+    bags: list[int]
+    place_C: np.ndarray  # of its candidates in the shortlist, rising
+    job: Job  # with its share of the budget
+
+
+def share_out(plan: Plan, candidates: Candidates, shortlist: Shortlist) -> list[Region]:
+    """The regions of the pool."""
+    bags_by_region, one = _bags_by_region(plan), whole(plan, len(shortlist.hash_C))
+    if len(bags_by_region) == 1:
+        return [one]
+    region_of_bag = np.repeat(np.arange(len(bags_by_region)), [len(bags) for bags in bags_by_region])
+    region_C = region_of_bag[plan.bag_of_cell[cells_of(shortlist.hash_C, shortlist.joint_CD, plan)]]
     # Several regions: the best candidates of all, taken within the limits, say what each of them gets.
     place_C = places_of(candidates.ids.take(pa.array(best(candidates))), shortlist.ids)
     forced = np.flatnonzero(np.isin(shortlist.hash_C, plan.forced_hash))  # cells need not have proposed them
@@ -59,19 +69,25 @@ def share_out(plan: Plan, candidates: Candidates, shortlist: Shortlist) -> tuple
     hash_C = shortlist.hash_C[order]
     cost_C, code_CQ = plan.attributes.costs(hash_C), plan.attributes.codes(hash_C)
     taken = fitting(cost_C, code_CQ, plan, num_forced=len(forced))
-    region_of_bag = np.repeat(np.arange(len(regions)), [len(r) for r in regions])
-    region_C = region_of_bag[plan.bag_of_cell[cells_of(hash_C, shortlist.joint_CD[order], plan)]]
-    jobs, need_G = [], plan.min_G
-    for region in range(len(regions)):
-        mine = taken[region_C[taken] == region]
+    regions, need_G = [], plan.min_G
+    for number, bags in enumerate(bags_by_region):
+        mine = taken[region_C[order[taken]] == number]
         counts_G = np.array([(code_CQ[mine] == g).any(axis=1).sum() for g in range(len(plan.max_G))], np.int64)
         budget = float(np.cumsum(cost_C[mine])[-1]) if len(mine) else 0.0
-        jobs.append(replace(job, budget=budget, max_G=counts_G, min_G=np.minimum(counts_G, need_G)))
-        need_G = need_G - jobs[-1].min_G
-    return regions, jobs
+        share = replace(one.job, budget=budget, max_G=counts_G, min_G=np.minimum(counts_G, need_G))
+        regions.append(Region(bags, np.flatnonzero(region_C == number), share))
+        need_G = need_G - share.min_G
+    return regions
 
 
-def _regions(plan: Plan) -> list[list[int]]:
+def whole(plan: Plan, num_candidates: int) -> Region:
+    """All bags as one region."""
+    bags = list(range(int(plan.bag_of_cell.max()) + 1))
+    job = Job(plan.budget, plan.max_G, plan.min_G, plan.num_rows, with_rows=with_rows(plan))
+    return Region(bags, np.arange(num_candidates), job)
+
+
+def _bags_by_region(plan: Plan) -> list[list[int]]:
     """Consecutive bags, as many as a region may hold."""
     num_bags = int(plan.bag_of_cell.max()) + 1
     num_regions = max(-(-plan.num_rows // MAX_REGION_ROWS), -(-plan.num_picks // MAX_DENSE_PICKS))

@@ -23,7 +23,7 @@ from mmcsal.selection.exchange import exchange
 from mmcsal.selection.greedy import NOTHING
 from mmcsal.selection.kernel import Kernel, make_kernel
 from mmcsal.selection.links import Links, Shortlist, link, shortlist_of
-from mmcsal.selection.merge import fitting, needs, share_out, shortlisted, with_rows, within_limits
+from mmcsal.selection.merge import Region, fitting, needs, share_out, shortlisted, whole, with_rows, within_limits
 from mmcsal.selection.plan import Plan
 from mmcsal.selection.ranking import rank_pool
 from mmcsal.selection.region import Job, Solved, solve_region
@@ -36,7 +36,7 @@ from mmcsal.selection.weights import WEIGHT_UNIT, Tempering, fit_tempering, row_
 
 TRAIN_ROWS_PER_CELL, MIN_TRAIN_ROWS = 48, 4096  # of the tree
 MAX_BAG_ROWS = 8192
-MAX_BAGS = 2048
+MAX_BAGS = 1024
 EXCHANGE_ROWS = 8  # times the rows that the solver saw
 
 
@@ -63,7 +63,7 @@ class Runner(Protocol):
         self,
         bags_by_region: list[list[int]],
         step: Callable[..., Links],
-        common: tuple,
+        commons: list[tuple],
         last: Callable,
         jobs: list[tuple],
     ) -> list[Any]:
@@ -104,16 +104,15 @@ class LocalRunner:
         self,
         bags_by_region: list[list[int]],
         step: Callable[..., Links],
-        common: tuple,
+        commons: list[tuple],
         last: Callable,
         jobs: list[tuple],
     ) -> list[Any]:
         """See `Runner`."""
-        results = []
-        for bags, job in zip(bags_by_region, jobs, strict=True):
-            links = self._map(lambda bag: step(self._bags[bag], *common), bags)
-            results.append(last(links, *job))
-        return results
+        return [
+            last(self._map(lambda bag, common=common: step(self._bags[bag], *common), bags), *job)
+            for bags, common, job in zip(bags_by_region, commons, jobs, strict=True)
+        ]
 
     def _map(self, function: Callable[[Any], Any], items: Any) -> list[Any]:
         if self._num_threads == 1 or len(items) == 1:
@@ -298,29 +297,34 @@ def _bags(tree: Tree, growth: float, *, whole: bool) -> tuple[np.ndarray, np.nda
 
 def _solve(runner: Runner, plan: Plan, pool: Pool, candidates: Candidates) -> Batch:
     """The batch from what the cells proposed."""
-    if _has_cells(plan.spec):
-        wanted, fixed = shortlisted(candidates, plan), None
-    else:
-        order = np.argsort(candidates.rank_C)
-        wanted = fixed = candidates.hash_C[order]
-    wanted = np.union1d(wanted, pool.forced_hash)
-    shortlist = _fetched(runner, wanted)
-    regions, jobs = share_out(plan, candidates, shortlist)
-    if fixed is not None:
-        jobs = [replace(jobs[0], fixed_hash=within_limits(plan, pool, fixed), keep_order=True)]
-        regions = [[bag for bags in regions for bag in bags]]
-    common = (shortlist, plan, plan.solve_limit, plan.num_rows)
-    solved = runner.over_regions(regions, link, common, solve_region, [(shortlist, plan, job) for job in jobs])
-    return Batch(shortlist, solved)
+    wanted = shortlisted(candidates, plan) if _has_cells(plan.spec) else candidates.hash_C
+    shortlist = _fetched(runner, np.union1d(wanted, pool.forced_hash))
+    regions = share_out(plan, candidates, shortlist) if _has_cells(plan.spec) else [_ranked(plan, pool, candidates)]
+    parts = [shortlist.take(region.place_C) for region in regions]
+    solved = runner.over_regions(
+        [region.bags for region in regions],
+        link,
+        [(part, plan, plan.solve_limit, plan.num_rows) for part in parts],
+        solve_region,
+        [(part, plan, region.job) for part, region in zip(parts, regions, strict=True)],
+    )
+    return Batch(shortlist, [s.placed(region.place_C) for s, region in zip(solved, regions, strict=True)])
+
+
+def _ranked(plan: Plan, pool: Pool, candidates: Candidates) -> Region:
+    """All rows and the candidates of a strategy that has no cells: its order is the batch, as far as limits allow."""
+    region = whole(plan, len(np.union1d(candidates.hash_C, pool.forced_hash)))
+    fixed_hash = within_limits(plan, pool, candidates.hash_C[np.argsort(candidates.rank_C)])
+    return replace(region, job=replace(region.job, fixed_hash=fixed_hash, keep_order=True))
 
 
 def _fix(runner: Runner, plan: Plan, pick_hash_P: np.ndarray, num_rows: int, *, keep_order: bool = False) -> Batch:
     """These picks as a batch over all routed rows: what each stands for, and their ranks."""
     shortlist = _fetched(runner, pick_hash_P)
     job = Job(np.inf, plan.max_G, plan.min_G, num_rows, pick_hash_P, keep_order, with_rows=with_rows(plan))
-    bags = [list(range(int(plan.bag_of_cell.max()) + 1))]
+    bags = whole(plan, len(shortlist.hash_C)).bags
     common = (shortlist, plan, plan.route_limit, num_rows)
-    return Batch(shortlist, runner.over_regions(bags, link, common, solve_region, [(shortlist, plan, job)]))
+    return Batch(shortlist, runner.over_regions([bags], link, [common], solve_region, [(shortlist, plan, job)]))
 
 
 def _fetched(runner: Runner, hash_C: np.ndarray) -> Shortlist:

@@ -44,10 +44,12 @@ def best_quarter(graph: Graph, worth: Worth, pick_P: np.ndarray, order_C: np.nda
     """The quarter of the picks that is worth most without the others."""
     among_C = _mask(graph, pick_P)
     nobody_forced = replace(worth, is_forced_C=np.zeros(graph.num_candidates, bool))
-    quarter_P = greedy(graph, nobody_forced, _free(graph), among_C).pick_P[: num_first(len(pick_P))]
-    if len(np.unique(worth.cost_C[pick_P])) > 1:  # then a quarter is no batch of a known budget
-        return quarter_P
-    return swap_search(graph, nobody_forced, _free(graph), quarter_P, order_C[among_C[order_C]], max_passes).pick_P
+    size, cost_P = num_first(len(pick_P)), worth.cost_C[pick_P]
+    if (cost_P != cost_P[0]).any():  # then a quarter is no batch of a known budget
+        return greedy(graph, nobody_forced, _free(graph), among_C).pick_P[:size]
+    limits = replace(_free(graph), budget=size * cost_P[0])
+    quarter_P = greedy(graph, nobody_forced, limits, among_C).pick_P
+    return swap_search(graph, nobody_forced, limits, quarter_P, order_C[among_C[order_C]], max_passes).pick_P
 
 
 def first_over_targets(

@@ -46,7 +46,7 @@ class RowAnswers:
 
 @dataclass(frozen=True)
 class Solved:
-    """The batch of a region in the order of its ranks; places are those of the shortlist."""
+    """The batch of a region in the order of its ranks; places are those of its shortlist."""
 
     pick_P: np.ndarray
     gain_P: np.ndarray  # int64; gain per cost never rises, but for what was forced or deferred
@@ -57,72 +57,60 @@ class Solved:
     swap_gain: int
     rows: RowAnswers
 
+    def placed(self, place_C: np.ndarray) -> "Solved":
+        """The same with places in a shortlist of which the region's is the part `place_C`."""
+        place_C = np.append(place_C, -1)  # where -1, none, is looked up
+        rows = replace(self.rows, pick_N=place_C[self.rows.pick_N])
+        return replace(self, pick_P=place_C[self.pick_P], runner_up_P=place_C[self.runner_up_P], rows=rows)
+
 
 def solve_region(parts: list[Links], shortlist: Shortlist, plan: Plan, job: Job) -> Solved:
     """Finds, improves and ranks the batch of the rows of `parts`."""
     links = Links.concat(parts)
-    graph, place_C = _graph(links, shortlist, plan)
-    worth, limits = _worth(shortlist, place_C, plan, job), _limits(shortlist, place_C, plan, job)
+    graph = _graph(links, shortlist, plan)
+    worth, limits = _worth(shortlist, plan, job), _limits(shortlist, plan, job)
     if job.fixed_hash is None:
         taken = _best_greedy(graph, worth, limits)
         passes = _num_passes(worth, plan)
     else:
-        taken, passes = _fixed(job.fixed_hash, shortlist.hash_C[place_C]), 0
-    order_C = np.argsort(shortlist.hash_C[place_C])
+        taken, passes = _fixed(job.fixed_hash, shortlist.hash_C), 0
+    order_C = np.argsort(shortlist.hash_C)
     swapped = swap_search(graph, worth, limits, taken.pick_P, order_C, passes)
     if passes and graph.index_NM.size <= MAX_STARTS_SIZE:
         swapped = _best_of_starts(graph, worth, limits, order_C, passes, taken, swapped)
     owner_N, kernel_N = closest_picks(graph, swapped.pick_P)
     mass_P = _masses(graph, owner_N, kernel_N, links.is_labeled_N, len(swapped.pick_P))
-    ranked = _ranked(graph, worth, swapped.pick_P, shortlist, place_C, plan, job)
+    ranked = _ranked(graph, worth, swapped.pick_P, shortlist, plan, job)
     slot_of_C = np.full(graph.num_candidates, -1, np.int64)
     slot_of_C[swapped.pick_P] = np.arange(len(swapped.pick_P))
     slot_P = slot_of_C[ranked.pick_P]
     runner_up_P = swapped.runner_up_P[slot_P]
     return Solved(
-        place_C[ranked.pick_P],
+        ranked.pick_P,
         ranked.gain_P,
         ranked.coverage_P,
         mass_P[slot_P],
-        np.where(runner_up_P < 0, -1, place_C[runner_up_P]),
+        runner_up_P,
         swapped.num_swaps,
         swapped.gain,
-        _row_answers(links, owner_N, kernel_N, place_C[swapped.pick_P], job.with_rows),
+        _row_answers(links, owner_N, kernel_N, swapped.pick_P, job.with_rows),
     )
 
 
-def _graph(links: Links, shortlist: Shortlist, plan: Plan) -> tuple[Graph, np.ndarray]:
-    """The graph of a region over the candidates that lie in it, and their places in the shortlist.
-
-    Rows near the border may be closest to candidates of another region; these are left out here.
-    """
-    row_C = places_of(shortlist.ids, links.ids)
-    place_C = np.flatnonzero(row_C >= 0)
-    index_NM, kernel_NM = links.index_NM, links.kernel_NM
-    if len(place_C) < len(row_C):
-        index_NM, kernel_NM = _only(index_NM, kernel_NM, place_C, len(row_C))
-    graph = make_graph(
-        index_NM,
-        kernel_NM,
-        len(place_C),
+def _graph(links: Links, shortlist: Shortlist, plan: Plan) -> Graph:
+    """The graph of a region: its rows, and its candidates, which are some of them."""
+    return make_graph(
+        links.index_NM,
+        links.kernel_NM,
+        len(shortlist.hash_C),
         cover_N=links.cover_N,
         weight_N=NOTHING if plan.weight_unit == 1 else links.weight_N.astype(np.int64),
-        row_of_C=row_C[place_C],
+        row_of_C=places_of(shortlist.ids, links.ids),
     )
-    return graph, place_C
 
 
-def _only(index_NM, kernel_NM, place_C: np.ndarray, num_candidates: int) -> tuple[np.ndarray, np.ndarray]:
-    """Links to some of the candidates, renumbered; those kept stay in front."""
-    number_C = np.full(num_candidates + 1, -1, np.int32)
-    number_C[place_C] = np.arange(len(place_C), dtype=np.int32)
-    index_NM = number_C[index_NM]
-    front_NM = np.argsort(index_NM < 0, axis=1, kind="stable")
-    return np.take_along_axis(index_NM, front_NM, axis=1), np.take_along_axis(kernel_NM, front_NM, axis=1)
-
-
-def _worth(shortlist: Shortlist, place_C: np.ndarray, plan: Plan, job: Job) -> Worth:
-    hash_C, score_C = shortlist.hash_C[place_C], shortlist.score_C[place_C]
+def _worth(shortlist: Shortlist, plan: Plan, job: Job) -> Worth:
+    hash_C, score_C = shortlist.hash_C, shortlist.score_C
     return Worth(
         bonus_C=plan.bonus(score_C, job.num_rows),
         cost_C=plan.attributes.costs(hash_C),
@@ -133,8 +121,8 @@ def _worth(shortlist: Shortlist, place_C: np.ndarray, plan: Plan, job: Job) -> W
     )
 
 
-def _limits(shortlist: Shortlist, place_C: np.ndarray, plan: Plan, job: Job) -> Limits:
-    return Limits(job.budget, plan.attributes.codes(shortlist.hash_C[place_C]), job.min_G, job.max_G)
+def _limits(shortlist: Shortlist, plan: Plan, job: Job) -> Limits:
+    return Limits(job.budget, plan.attributes.codes(shortlist.hash_C), job.min_G, job.max_G)
 
 
 def _best_greedy(graph: Graph, worth: Worth, limits: Limits) -> Taken:
@@ -182,17 +170,17 @@ def _fixed(fixed_hash: np.ndarray, hash_C: np.ndarray) -> Taken:
     return Taken(pick_P, np.zeros(len(pick_P), np.int64), np.zeros(len(pick_P), np.int64))
 
 
-def _ranked(graph: Graph, worth: Worth, pick_P, shortlist: Shortlist, place_C, plan: Plan, job: Job) -> Taken:
+def _ranked(graph: Graph, worth: Worth, pick_P, shortlist: Shortlist, plan: Plan, job: Job) -> Taken:
     """The picks by rank. Where rows do not keep all candidates, they cannot say what the first ones cover."""
     if job.keep_order:
         return gains_in_order(graph, worth, pick_P)
     passes = _num_passes(worth, plan)
     if graph.index_NM.shape[1] == graph.num_candidates:
-        order_C = np.argsort(shortlist.hash_C[place_C])
+        order_C = np.argsort(shortlist.hash_C)
         return gains_in_order(graph, worth, nested_order(graph, worth, pick_P, order_C, passes))
     sorted_P, num_targets = np.sort(pick_P), len(plan.targets.cover_R)
     worth_P = Worth(
-        bonus_C=plan.bonus(shortlist.score_C[place_C[sorted_P]], num_targets),
+        bonus_C=plan.bonus(shortlist.score_C[sorted_P], num_targets),
         cost_C=worth.cost_C[sorted_P],
         is_forced_C=worth.is_forced_C[sorted_P],
         is_deferred_C=worth.is_deferred_C[sorted_P],
@@ -200,7 +188,7 @@ def _ranked(graph: Graph, worth: Worth, pick_P, shortlist: Shortlist, place_C, p
         duplicate_kernel=worth.duplicate_kernel,
     )
     cover_P = graph.cover_N[graph.row_of_C[sorted_P]]
-    first_P = sorted_P[first_over_targets(shortlist, place_C[sorted_P], cover_P, worth_P, plan, passes)]
+    first_P = sorted_P[first_over_targets(shortlist, sorted_P, cover_P, worth_P, plan, passes)]
     return gains_in_order(graph, worth, np.concatenate([first_P, order_after(graph, worth, pick_P, first_P)]))
 
 

@@ -105,6 +105,12 @@ def prepare(shard: Shard, bad_rows: str) -> tuple[Rows, Survey]:
     return rows, Survey(shard.name, rows.hash_N, widths, bad)
 
 
+def concat_rows(parts: list[Rows]) -> Rows:
+    """All rows of several parts of one width; at least one part."""
+    joint_ND = np.concatenate([rows.joint_ND for rows in parts])
+    return Rows(pa.concat_arrays([rows.ids for rows in parts]), parts[0].salt, joint_ND, parts[0].width_a)
+
+
 def gather(rows: Rows, limit: int, labeled_hash_L: np.ndarray) -> Sample:
     """The rows of low hash and the labeled rows."""
     wanted = np.flatnonzero((rows.hash_N <= np.uint64(limit)) | np.isin(rows.hash_N, labeled_hash_L))

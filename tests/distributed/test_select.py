@@ -12,9 +12,10 @@ from threadpoolctl import threadpool_info
 from mmcsal import select_pairs
 from mmcsal.contracts.embedding import read_vectors
 from mmcsal.contracts.errors import InputError, TableError
-from mmcsal.distributed.select import select_over_ray
+from mmcsal.distributed.select import select_over_ray, shard_bytes
 from mmcsal.distributed.select_store import digest
 from mmcsal.selection import MmcsalSpec, SelectSpec
+from mmcsal.selection.pipeline import MAX_BAG_ROWS, MAX_BAGS
 from mmcsal.selection.spec import Quota, TotalCost
 
 NUM_ROWS, BUDGET = 2500, 40
@@ -66,6 +67,7 @@ def test_tasks_have_the_threads_that_the_session_gives_them(ray_session):
 @pytest.mark.parametrize("name", SPECS)
 def test_the_result_is_that_of_one_process(ray_session, tmp_path, pool, name, write_shards, monkeypatch):
     monkeypatch.setattr("mmcsal.selection.pipeline.MAX_BAG_ROWS", 500)  # several bags
+    monkeypatch.setattr("mmcsal.distributed.select.shard_bytes", lambda _: 1)  # every row group is a shard
     if name == "regions":
         monkeypatch.setattr("mmcsal.selection.merge.MAX_REGION_ROWS", 1000)
     spec, given, columns = SPECS[name], {}, None
@@ -113,12 +115,28 @@ def test_rejected_rows_are_those_of_one_process(ray_session, tmp_path, pool, wri
 def test_files_are_read_by_runs_of_row_groups(ray_session, tmp_path, pool, write_shards, monkeypatch):
     files, totals = write_shards(tmp_path, pool, 1, row_group_size=500), []
     group_bytes = pq.read_metadata(files[0]).row_group(0).total_byte_size
-    monkeypatch.setattr("mmcsal.distributed.select.MAX_SHARD_BYTES", int(2.5 * group_bytes))
+    monkeypatch.setattr("mmcsal.distributed.select.shard_bytes", lambda _: int(2.5 * group_bytes))
     uris = pa.table({"sample_id": pool["sample_id"], "uri": [f"/{i}.mp4" for i in pool["sample_id"].to_pylist()]})
     found = select_over_ray(files, SelectSpec(budget=9), uris=uris, progress=lambda _, total: totals.append(total))
     assert totals[0] == 3  # five row groups, two at a time
     assert found.sample_ids == in_process(pool, SelectSpec(budget=9)).sample_ids
     assert found.table["uri"].to_pylist() == [f"/{i}.mp4" for i in found.sample_ids]
+
+
+@pytest.mark.cluster
+def test_small_files_share_a_task(ray_session, tmp_path, pool, write_shards):
+    files, totals = write_shards(tmp_path, pool, 64), []
+    found = select_over_ray(files, SelectSpec(budget=9), progress=lambda _, total: totals.append(total))
+    assert totals[0] == 1
+    assert found.table.equals(in_process(pool, SelectSpec(budget=9)).table)
+
+
+@pytest.mark.parametrize("total_gb", [0.1, 0.5, 2, 8, 30, 100, 400])
+def test_pieces_of_bags_are_too_large_to_be_handed_to_the_driver(total_gb):
+    row_bytes = 2 * 128 * 4
+    num_rows = total_gb * 1e9 / row_bytes
+    num_bags = min(max(num_rows / MAX_BAG_ROWS, 1), MAX_BAGS)
+    assert shard_bytes(int(total_gb * 1e9)) / 2 / num_bags > 100 * 1024  # int16 of float32; Ray's limit
 
 
 @pytest.mark.cluster

@@ -65,14 +65,14 @@ def test_all_links_are_the_kernel_to_all_candidates(pool):
 def test_few_links_are_the_closest_candidates_of_any_cell(pool, monkeypatch):
     monkeypatch.setattr(links, "MAX_COMPARED", 150)
     monkeypatch.setattr(links, "MIN_COMPARED", 150)
-    monkeypatch.setattr(links, "num_links", lambda *_: 30)
+    monkeypatch.setattr(links, "num_links", lambda *_: 16)
     plan, bag = planned(pool)
     shortlist = candidates_of(bag, 300)
     found = link(bag, shortlist, plan, plan.solve_limit, NUM_ROWS)
     kept = found.index_NM.shape[1]
-    assert kept == 30
+    assert kept == 16
     kernel_NC = np.sort(kernel_block(bag.joint_ND, shortlist.joint_CD, plan.kernel), axis=1)[:, ::-1][:, :kept]
-    assert (found.kernel_NM[:, :16] == kernel_NC[:, :16]).mean() > 0.97  # of half the candidates few closest are missed
+    assert (found.kernel_NM == kernel_NC).mean() > 0.95  # of half the candidates few closest are missed
     cell_of_hash = dict(zip(bag.hash_N.tolist(), bag.cell_N.tolist(), strict=True))
     cell_C = np.array([cell_of_hash[h] for h in shortlist.hash_C.tolist()])
     assert len(np.unique(bag.cell_N)) > 5
