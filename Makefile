@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV_VERSION := 0.13.9
 
+# Every worker of Ray is a process of its own: without compiled modules each spends seconds on imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: install demo test lint check bench clean
 
 install: .venv/.installed
