@@ -97,6 +97,8 @@ def closest_in_cells(
     num_candidates = len(shortlist.hash_C)
     kept, compared = min(kept, num_candidates), min(max(compared, kept), num_candidates)
     index_NM, kernel_NM = np.empty((len(joint_ND), kept), np.int32), np.empty((len(joint_ND), kept), np.uint16)
+    if not num_candidates:
+        return index_NM, kernel_NM
     cells = [np.flatnonzero(cell_N == cell) for cell in np.unique(cell_N)]
     distances = _distances_to_centres([joint_ND[members] for members in cells], shortlist, compared)
     for members, distance_C in zip(cells, distances, strict=True):
@@ -123,6 +125,8 @@ def places_of(ids: pa.StringArray, among: pa.StringArray) -> np.ndarray:
 
 def _places_in(shortlist: Shortlist, hash_N: np.ndarray) -> np.ndarray:
     """Where each row stands in the shortlist, int64; -1 = it is no candidate."""
+    if not len(shortlist.hash_C):
+        return np.full(len(hash_N), -1)
     by_hash = np.argsort(shortlist.hash_C)
     place_N = by_hash[np.minimum(np.searchsorted(shortlist.hash_C[by_hash], hash_N), len(by_hash) - 1)]
     return np.where(shortlist.hash_C[place_N] == hash_N, place_N, -1)

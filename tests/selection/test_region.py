@@ -76,3 +76,16 @@ def test_several_regions_keep_limits(pool, several_regions):
     for picks in (counted, paid):
         assert 12 <= (source[picks] == "y").sum() <= 14
         assert set(map(int, include)) <= set(picks.tolist())
+
+
+def test_a_region_without_candidates_is_covered_by_nobody(views, several_regions):
+    pool, other = views(500, seed=1), views(2500, seed=2)
+    a_ND, v_ND = np.concatenate([pool.a_ND, other.a_ND + 40]), np.concatenate([pool.v_ND, other.v_ND + 40])
+    spec = SelectSpec(strategy=MANY_CELLS, exclude=tuple(map(str, range(500, 3000))), num_anchors=64)
+    selection = select_pairs(a_ND, v_ND, 20, config=spec)
+    assert len(set(selection.sample_ids)) == 20
+    assert ids_of(selection).max() < 500
+    assert selection.represented is not None
+    by = dict(zip(*(selection.represented[name].to_pylist() for name in ("sample_id", "represented_by")), strict=True))
+    assert len(by) == 3000
+    assert None in {by[str(i)] for i in range(500, 3000)}
