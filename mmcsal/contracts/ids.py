@@ -24,6 +24,15 @@ def hash_ids(sample_ids: Iterable[str], *, salt: str = "") -> np.ndarray:
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
+def places_of_hashes(hash_N: np.ndarray, among_C: np.ndarray) -> np.ndarray:
+    """Where each hash stands in `among_C`, which holds none twice, int64 [N]; -1 = nowhere."""
+    if not len(among_C):
+        return np.full(len(hash_N), -1)
+    order_C = np.argsort(among_C)
+    place_N = order_C[np.minimum(np.searchsorted(among_C[order_C], hash_N), len(order_C) - 1)]
+    return np.where(among_C[place_N] == hash_N, place_N, -1)
+
+
 def partitions_of(sample_ids: Iterable[str], num_partitions: int) -> np.ndarray:
     """The partition of each id, int64 [N] in [0, num_partitions)."""
     return (hash_ids(sample_ids) % np.uint64(num_partitions)).astype(np.int64)

@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.ids import places_of_hashes
 from mmcsal.selection.cells import spherical_kmeans
 from mmcsal.selection.cutoff import ANY_ORDER, LOWEST, kth_largest
 from mmcsal.selection.quantize import JOINT_UNIT, similarities
@@ -135,7 +136,7 @@ def align_scores(hash_N: np.ndarray, joint_ND: np.ndarray, width_a: int, anchors
     a_ND, v_ND = joint_ND[:, :width_a], joint_ND[:, width_a:]
     if anchors.score == "cosine":
         return _cosine_scores(np.einsum("nd,nd->n", a_ND.astype(np.float32), v_ND.astype(np.float32)))
-    own_N = _places(hash_N, anchors.hash_M)
+    own_N = places_of_hashes(hash_N, anchors.hash_M)
     a_anchor_DM, v_anchor_DM = (np.ascontiguousarray(x.T, np.float32) for x in (anchors.a_MD, anchors.v_MD))
     for start in range(0, len(hash_N), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
@@ -172,17 +173,8 @@ def _near_count(num_references: int, share: float) -> int:
     return max(min(max(round(share * num_references), MIN_NEAR), num_references - 1), 1)
 
 
-def _places(hash_N: np.ndarray, anchor_hash_M: np.ndarray) -> np.ndarray:
-    """Which anchor each row is, int64; -1 = none."""
-    if len(anchor_hash_M) == 0:
-        return np.full(len(hash_N), -1)
-    order_M = np.argsort(anchor_hash_M)
-    place_N = order_M[np.minimum(np.searchsorted(anchor_hash_M[order_M], hash_N), len(order_M) - 1)]
-    return np.where(anchor_hash_M[place_N] == hash_N, place_N, -1)
-
-
 def _exclude_own(sims_NM: np.ndarray, own_N: np.ndarray) -> None:
-    """A row must not describe itself."""
+    """A row must not describe itself; `own_N` is the anchor that each row is, -1 = none."""
     rows = np.flatnonzero(own_N >= 0)
     sims_NM[rows, own_N[rows]] = EXCLUDED
 
@@ -202,7 +194,7 @@ def _fits(score: Score, hash_P: np.ndarray, a_PD: np.ndarray, v_PD: np.ndarray, 
     sims, ranked = [], []
     for x_PD, reference_MD in zip((a_PD, v_PD), reference_vectors, strict=True):
         sims_PM = similarities(x_PD, reference_MD)
-        _exclude_own(sims_PM, _places(hash_P, reference_hash))
+        _exclude_own(sims_PM, places_of_hashes(hash_P, reference_hash))
         sims.append(sims_PM.astype(np.int32))
         ranked.append(np.sort(sims[-1], axis=1))
     num_references = len(reference_vectors[0])

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
+from mmcsal.contracts.ids import places_of_hashes
 from mmcsal.selection.bag import Bag, Columns
 from mmcsal.selection.cutoff import cutoff
 from mmcsal.selection.kernel import kernel_of, square_distances
@@ -54,10 +55,10 @@ def num_links(plan: Plan, num_candidates: int, num_rows: int) -> int:
     return min(max(NUM_LINKS, wanted, MIN_LINKS // num_rows), num_candidates)
 
 
-def num_compared(plan: Plan, num_candidates: int, kept: int) -> int:
-    """How many candidates the rows of a cell are compared with."""
+def num_compared(plan: Plan, kept: int) -> int:
+    """How many candidates the rows of a cell are compared with, where there are so many."""
     compared = MIN_COMPARED if plan.num_rows >= MANY_ROWS_PER_PICK * plan.num_picks else MAX_COMPARED
-    return min(max(compared, 4 * kept), num_candidates)
+    return max(compared, 4 * kept)
 
 
 def link(bag: Bag, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) -> Links:
@@ -67,8 +68,8 @@ def link(bag: Bag, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) 
     """
     rows = bag.where((bag.hash_N <= np.uint64(limit)) | np.isin(bag.hash_N, plan.wanted_hash))
     kept = num_links(plan, len(shortlist.hash_C), num_rows)
-    compared = num_compared(plan, len(shortlist.hash_C), kept)
-    place_N = _places_in(shortlist, rows.hash_N)
+    compared = num_compared(plan, kept)
+    place_N = places_of_hashes(rows.hash_N, shortlist.hash_C)
     index_NM, kernel_NM = closest_in_cells(rows.joint_ND, rows.cell_N, place_N, shortlist, plan, kept, compared)
     return Links(
         ids=rows.ids,
@@ -92,7 +93,7 @@ def closest_in_cells(
 
     Args:
         place_N: where each row stands in the shortlist; -1 = it is no candidate.
-        kept: M, at most; never more than there are candidates.
+        kept, compared: at most so many, and never more than there are candidates; M = kept.
     """
     num_candidates = len(shortlist.hash_C)
     kept, compared = min(kept, num_candidates), min(max(compared, kept), num_candidates)
@@ -121,15 +122,6 @@ def places_of(ids: pa.StringArray, among: pa.StringArray) -> np.ndarray:
     """Where `ids` lie in `among`, int64; -1 = nowhere."""
     found = pc.call_function("index_in", [ids], pc.SetLookupOptions(among))
     return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-
-
-def _places_in(shortlist: Shortlist, hash_N: np.ndarray) -> np.ndarray:
-    """Where each row stands in the shortlist, int64; -1 = it is no candidate."""
-    if not len(shortlist.hash_C):
-        return np.full(len(hash_N), -1)
-    by_hash = np.argsort(shortlist.hash_C)
-    place_N = by_hash[np.minimum(np.searchsorted(shortlist.hash_C[by_hash], hash_N), len(by_hash) - 1)]
-    return np.where(shortlist.hash_C[place_N] == hash_N, place_N, -1)
 
 
 def _distances_to_centres(cells: list[np.ndarray], shortlist: Shortlist, compared: int) -> np.ndarray:

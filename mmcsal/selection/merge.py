@@ -5,6 +5,7 @@ on the objective in which cells do not cover each other. What cells cover of eac
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +15,11 @@ from mmcsal.selection.bag import Candidates
 from mmcsal.selection.cells import assign
 from mmcsal.selection.links import Shortlist, places_of
 from mmcsal.selection.plan import SHORTLIST_PER_PICK, Plan
-from mmcsal.selection.region import MAX_DENSE_PICKS, Job
+from mmcsal.selection.region import Job
 from mmcsal.selection.request import Pool
 
 MAX_REGION_ROWS = 2**21
+MAX_REGION_PICKS = 16384  # each swap looks through all of them
 MAX_ROWS_EXPLAINED = 2**21  # pools up to here keep which pick stands for each row
 
 
@@ -57,7 +59,7 @@ class Region:
 
 def share_out(plan: Plan, candidates: Candidates, shortlist: Shortlist) -> list[Region]:
     """The regions of the pool."""
-    bags_by_region, one = _bags_by_region(plan), whole(plan, len(shortlist.hash_C))
+    bags_by_region, one = _bags_by_region(plan), whole(plan, shortlist)
     if len(bags_by_region) == 1:
         return [one]
     region_of_bag = np.repeat(np.arange(len(bags_by_region)), [len(bags) for bags in bags_by_region])
@@ -80,17 +82,17 @@ def share_out(plan: Plan, candidates: Candidates, shortlist: Shortlist) -> list[
     return regions
 
 
-def whole(plan: Plan, num_candidates: int) -> Region:
-    """All bags as one region."""
+def whole(plan: Plan, shortlist: Shortlist, **other: Any) -> Region:
+    """All bags as one region, which gets the whole budget; `other` fields of its job."""
     bags = list(range(int(plan.bag_of_cell.max()) + 1))
     job = Job(plan.budget, plan.max_G, plan.min_G, plan.num_rows, with_rows=with_rows(plan))
-    return Region(bags, np.arange(num_candidates), job)
+    return Region(bags, np.arange(len(shortlist.hash_C)), replace(job, **other))
 
 
 def _bags_by_region(plan: Plan) -> list[list[int]]:
     """Consecutive bags, as many as a region may hold."""
     num_bags = int(plan.bag_of_cell.max()) + 1
-    num_regions = max(-(-plan.num_rows // MAX_REGION_ROWS), -(-plan.num_picks // MAX_DENSE_PICKS))
+    num_regions = max(-(-plan.num_rows // MAX_REGION_ROWS), -(-plan.num_picks // MAX_REGION_PICKS))
     return [part.tolist() for part in np.array_split(np.arange(num_bags), min(num_regions, num_bags))]
 
 

@@ -8,7 +8,7 @@ integers, candidates and their vectors come back here. So the result is bit-iden
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,10 +23,10 @@ from mmcsal.selection.exchange import exchange
 from mmcsal.selection.greedy import NOTHING
 from mmcsal.selection.kernel import Kernel, make_kernel
 from mmcsal.selection.links import Links, Shortlist, link, shortlist_of
-from mmcsal.selection.merge import Region, fitting, needs, share_out, shortlisted, whole, with_rows, within_limits
+from mmcsal.selection.merge import fitting, needs, share_out, shortlisted, whole, within_limits
 from mmcsal.selection.plan import Plan
 from mmcsal.selection.ranking import rank_pool
-from mmcsal.selection.region import Job, Solved, solve_region
+from mmcsal.selection.region import Solved, solve_region
 from mmcsal.selection.request import Pool, Request, make_pool
 from mmcsal.selection.result import Outcome, Selection, make_selection
 from mmcsal.selection.shard import NUM_NAMED, Rows, Sample, Shard, Survey, gather, ids_of, merge_samples, prepare
@@ -299,7 +299,11 @@ def _solve(runner: Runner, plan: Plan, pool: Pool, candidates: Candidates) -> Ba
     """The batch from what the cells proposed."""
     wanted = shortlisted(candidates, plan) if _has_cells(plan.spec) else candidates.hash_C
     shortlist = _fetched(runner, np.union1d(wanted, pool.forced_hash))
-    regions = share_out(plan, candidates, shortlist) if _has_cells(plan.spec) else [_ranked(plan, pool, candidates)]
+    if _has_cells(plan.spec):
+        regions = share_out(plan, candidates, shortlist)
+    else:  # the order of the strategy is the batch, as far as the limits allow
+        fixed_hash = within_limits(plan, pool, candidates.hash_C[np.argsort(candidates.rank_C)])
+        regions = [whole(plan, shortlist, fixed_hash=fixed_hash, keep_order=True)]
     parts = [shortlist.take(region.place_C) for region in regions]
     solved = runner.over_regions(
         [region.bags for region in regions],
@@ -311,20 +315,12 @@ def _solve(runner: Runner, plan: Plan, pool: Pool, candidates: Candidates) -> Ba
     return Batch(shortlist, [s.placed(region.place_C) for s, region in zip(solved, regions, strict=True)])
 
 
-def _ranked(plan: Plan, pool: Pool, candidates: Candidates) -> Region:
-    """All rows and the candidates of a strategy that has no cells: its order is the batch, as far as limits allow."""
-    region = whole(plan, len(np.union1d(candidates.hash_C, pool.forced_hash)))
-    fixed_hash = within_limits(plan, pool, candidates.hash_C[np.argsort(candidates.rank_C)])
-    return replace(region, job=replace(region.job, fixed_hash=fixed_hash, keep_order=True))
-
-
 def _fix(runner: Runner, plan: Plan, pick_hash_P: np.ndarray, num_rows: int, *, keep_order: bool = False) -> Batch:
     """These picks as a batch over all routed rows: what each stands for, and their ranks."""
     shortlist = _fetched(runner, pick_hash_P)
-    job = Job(np.inf, plan.max_G, plan.min_G, num_rows, pick_hash_P, keep_order, with_rows=with_rows(plan))
-    bags = whole(plan, len(shortlist.hash_C)).bags
-    common = (shortlist, plan, plan.route_limit, num_rows)
-    return Batch(shortlist, runner.over_regions([bags], link, [common], solve_region, [(shortlist, plan, job)]))
+    all_ = whole(plan, shortlist, budget=np.inf, num_rows=num_rows, fixed_hash=pick_hash_P, keep_order=keep_order)
+    common, job = (shortlist, plan, plan.route_limit, num_rows), (shortlist, plan, all_.job)
+    return Batch(shortlist, runner.over_regions([all_.bags], link, [common], solve_region, [job]))
 
 
 def _fetched(runner: Runner, hash_C: np.ndarray) -> Shortlist:

@@ -62,12 +62,11 @@ def first_over_targets(
         cover_P: uint16, kernel of each to the nearest labeled sample.
         worth: of the picks, in the unit of gains over the targets.
     """
-    targets, num_picks = plan.targets, len(place_P)
+    targets, picks, num_picks = plan.targets, shortlist.take(place_P), len(place_P)
     # The picks are rows too, which count nothing: so they know which of them lie close to each other.
-    joint_RD = np.concatenate([targets.joint_RD, shortlist.joint_CD[place_P]])
+    joint_RD = np.concatenate([targets.joint_RD, picks.joint_CD])
     leaf_R, _ = assign(plan.tree, joint_RD, plan.kernel)
     own_R = np.concatenate([np.full(len(targets.cover_R), -1), np.arange(num_picks)])
-    picks = shortlist.take(place_P)
     index_RM, kernel_RM = closest_in_cells(joint_RD, leaf_R, own_R, picks, plan, NUM_LINKS, NUM_COMPARED)
     weight_R = targets.weight_R if len(targets.weight_R) else np.ones(len(targets.cover_R), np.int64)
     graph = make_graph(

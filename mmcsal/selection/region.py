@@ -18,7 +18,6 @@ from mmcsal.selection.ranks import first_over_targets, nested_order, order_after
 from mmcsal.selection.swap import Swapped, swap_search
 
 MAX_STARTS_SIZE = 2**10  # rows times candidates up to here are solved from every first pick
-MAX_DENSE_PICKS = 16384  # whose kernel to the rows that ranks are judged by is held in memory
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmcsal.contracts.ids import hash_id, hash_ids, order_by_hash, partitions_of
+from mmcsal.contracts.ids import hash_id, hash_ids, order_by_hash, partitions_of, places_of_hashes
 
 ids = st.lists(st.text(), unique=True, min_size=1, max_size=50)
 
@@ -32,3 +32,9 @@ def test_neither_partition_nor_order_depends_on_the_order_of_rows(names, random)
 @given(ids)
 def test_hashes_of_many_are_those_of_one(names):
     assert hash_ids(names).tolist() == [hash_id(n) for n in names]
+
+
+@given(st.lists(st.integers(0, 30), max_size=20), st.lists(st.integers(0, 30), unique=True, max_size=20))
+def test_places_are_those_of_a_plain_look_up(hashes, among):
+    found = places_of_hashes(np.array(hashes, np.uint64), np.array(among, np.uint64))
+    assert found.tolist() == [among.index(h) if h in among else -1 for h in hashes]

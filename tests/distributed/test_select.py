@@ -67,7 +67,7 @@ def test_tasks_have_the_threads_that_the_session_gives_them(ray_session):
 @pytest.mark.parametrize("name", SPECS)
 def test_the_result_is_that_of_one_process(ray_session, tmp_path, pool, name, write_shards, monkeypatch):
     monkeypatch.setattr("mmcsal.selection.pipeline.MAX_BAG_ROWS", 500)  # several bags
-    monkeypatch.setattr("mmcsal.distributed.select.shard_bytes", lambda _: 1)  # every row group is a shard
+    monkeypatch.setattr("mmcsal.distributed.select.MAX_SHARD_BYTES", 1)  # every row group is a shard
     if name == "regions":
         monkeypatch.setattr("mmcsal.selection.merge.MAX_REGION_ROWS", 1000)
     spec, given, columns = SPECS[name], {}, None
@@ -79,7 +79,7 @@ def test_the_result_is_that_of_one_process(ray_session, tmp_path, pool, name, wr
         }
         columns = pool.select(["sample_id", "cost", "weight", "camera"])
     local = in_process(pool, spec, labeled=["clip-9"], seed=5, **given)
-    for num_shards in (1, 4, 64) if ray_session == 1 else (7,):
+    for num_shards in (1, 4, 64):
         files, steps = write_shards(tmp_path / str(num_shards), pool, num_shards, row_group_size=700), []
         found = select_over_ray(
             files,
@@ -115,7 +115,7 @@ def test_rejected_rows_are_those_of_one_process(ray_session, tmp_path, pool, wri
 def test_files_are_read_by_runs_of_row_groups(ray_session, tmp_path, pool, write_shards, monkeypatch):
     files, totals = write_shards(tmp_path, pool, 1, row_group_size=500), []
     group_bytes = pq.read_metadata(files[0]).row_group(0).total_byte_size
-    monkeypatch.setattr("mmcsal.distributed.select.shard_bytes", lambda _: int(2.5 * group_bytes))
+    monkeypatch.setattr("mmcsal.distributed.select.MAX_SHARD_BYTES", int(2.5 * group_bytes))
     uris = pa.table({"sample_id": pool["sample_id"], "uri": [f"/{i}.mp4" for i in pool["sample_id"].to_pylist()]})
     found = select_over_ray(files, SelectSpec(budget=9), uris=uris, progress=lambda _, total: totals.append(total))
     assert totals[0] == 3  # five row groups, two at a time

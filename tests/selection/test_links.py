@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmcsal.contracts.ids import places_of_hashes
 from mmcsal.selection import MmcsalSpec, SelectSpec, links
 from mmcsal.selection.api import request_of, salt_of
 from mmcsal.selection.bag import Bag, join, route
 from mmcsal.selection.kernel import kernel_block, square_distances
-from mmcsal.selection.links import INSERT_UP_TO, closest, link, num_links, shortlist_of
+from mmcsal.selection.links import INSERT_UP_TO, closest, closest_in_cells, link, num_links, shortlist_of
 from mmcsal.selection.pipeline import LocalRunner, _plan
 from mmcsal.selection.plan import discounted
 from mmcsal.selection.request import make_pool
@@ -33,6 +34,11 @@ def planned(pool, **settings):
     request = request_of(spec, None, None, 0)
     plan, _ = _plan(runner, spec, make_pool(request, np.sort(surveys[0].hash_N)), width_a=24, seed=0)
     return plan, join([Bag.concat(bags) for bags in runner.over_shards(route, plan)])
+
+
+def closest_of(bag, shortlist, plan, kept, compared):
+    place_N = places_of_hashes(bag.hash_N, shortlist.hash_C)
+    return closest_in_cells(bag.joint_ND, bag.cell_N, place_N, shortlist, plan, kept, compared)
 
 
 def candidates_of(bag, num_candidates):
@@ -62,21 +68,17 @@ def test_all_links_are_the_kernel_to_all_candidates(pool):
     assert np.all(np.diff(found.kernel_NM.astype(int), axis=1) <= 0)
 
 
-def test_few_links_are_the_closest_candidates_of_any_cell(pool, monkeypatch):
-    monkeypatch.setattr(links, "MAX_COMPARED", 150)
-    monkeypatch.setattr(links, "MIN_COMPARED", 150)
-    monkeypatch.setattr(links, "num_links", lambda *_: 16)
+def test_few_links_are_the_closest_candidates_of_any_cell(pool):
     plan, bag = planned(pool)
     shortlist = candidates_of(bag, 300)
-    found = link(bag, shortlist, plan, plan.solve_limit, NUM_ROWS)
-    kept = found.index_NM.shape[1]
-    assert kept == 16
+    index_NM, kernel_NM, kept = *closest_of(bag, shortlist, plan, 80, 160), 80
+    assert index_NM.shape[1] == kept
     kernel_NC = np.sort(kernel_block(bag.joint_ND, shortlist.joint_CD, plan.kernel), axis=1)[:, ::-1][:, :kept]
-    assert (found.kernel_NM == kernel_NC).mean() > 0.95  # of half the candidates few closest are missed
+    assert (kernel_NM[:, :16] == kernel_NC[:, :16]).mean() > 0.97  # of half the candidates few closest are missed
     cell_of_hash = dict(zip(bag.hash_N.tolist(), bag.cell_N.tolist(), strict=True))
     cell_C = np.array([cell_of_hash[h] for h in shortlist.hash_C.tolist()])
     assert len(np.unique(bag.cell_N)) > 5
-    assert (cell_C[found.index_NM[:, :8]] != bag.cell_N[:, None]).mean() > 0.1  # across the borders
+    assert (cell_C[index_NM[:, :8]] != bag.cell_N[:, None]).mean() > 0.1  # across the borders
 
 
 def test_a_row_keeps_all_candidates_or_enough_of_them(pool, monkeypatch):
@@ -90,18 +92,15 @@ def test_a_row_keeps_all_candidates_or_enough_of_them(pool, monkeypatch):
     assert num_links(plan, 10, NUM_ROWS) == 10
 
 
-def test_a_candidate_keeps_itself(pool, monkeypatch):
-    monkeypatch.setattr(links, "MAX_COMPARED", 1)
-    monkeypatch.setattr(links, "MIN_COMPARED", 1)
-    monkeypatch.setattr(links, "num_links", lambda *_: 1)
+def test_a_candidate_keeps_itself(pool):
     plan, bag = planned(pool)
     shortlist = candidates_of(bag, 300)
-    found = link(bag, shortlist, plan, plan.solve_limit, NUM_ROWS)
+    index_NM, _ = closest_of(bag, shortlist, plan, 1, 1)
     own = np.searchsorted(shortlist.ids.to_numpy(zero_copy_only=False), bag.ids.to_numpy(zero_copy_only=False))
     own = np.minimum(own, 299)
     is_candidate_N = shortlist.hash_C[own] == bag.hash_N
     assert is_candidate_N.sum() == 300
-    assert np.array_equal(found.index_NM[is_candidate_N, 0], own[is_candidate_N])
+    assert np.array_equal(index_NM[is_candidate_N, 0], own[is_candidate_N])
 
 
 def test_a_discount_scales_the_kernel_of_a_candidate(pool):
