@@ -7,13 +7,14 @@ from pydantic import Field
 
 from mmcsal.contracts.spec import Spec
 from mmcsal.models.projection import ProjectionSpec
+from mmcsal.models.r2plus1d_video import R2plus1dVideoSpec
 from mmcsal.models.resnet_audio import ResnetAudioSpec
 from mmcsal.models.resnet_video import ResnetVideoSpec
 from mmcsal.models.tiny_audio import TinyAudioSpec
 from mmcsal.models.tiny_video import TinyVideoSpec
 from mmcsal.models.two_tower import TwoTower
 
-VideoEncoderSpec = Annotated[TinyVideoSpec | ResnetVideoSpec, Field(discriminator="kind")]
+VideoEncoderSpec = Annotated[TinyVideoSpec | ResnetVideoSpec | R2plus1dVideoSpec, Field(discriminator="kind")]
 AudioEncoderSpec = Annotated[TinyAudioSpec | ResnetAudioSpec, Field(discriminator="kind")]
 
 

@@ -39,14 +39,39 @@ class LogMel(nn.Module):
         self.spectrum = Spectrogram(n_fft=spec.window_samples, hop_length=spec.hop_samples, power=None)
         self.mel = MelScale(spec.num_mel_bins, spec.sample_rate_hz, n_stft=spec.window_samples // 2 + 1)
 
-    def forward(self, audio_BL: Tensor) -> Tensor:
-        """See the class."""
+    def forward(self, audio_BL: Tensor, mask_BM4: Tensor | None = None) -> Tensor:
+        """See the class.
+
+        Args:
+            mask_BM4: what to hide of each clip, see `mask_mel`; None = nothing.
+        """
         # Float32 even under autocast: the power spans more than half precision holds.
         with torch.autocast(audio_BL.device.type, enabled=False):
             wide_BL = audio_BL.to(torch.promote_types(audio_BL.dtype, torch.float32))
             # Both parts squared: torchaudio's own power takes a root and squares it again, at twice the cost.
             power_BFT = torch.view_as_real(self.spectrum(wide_BL)).square().sum(dim=-1)
-            return self.mel(power_BFT).clamp_min(FLOOR).log()
+            mel_BFT = self.mel(power_BFT).clamp_min(FLOOR).log()
+            return mel_BFT if mask_BM4 is None else mask_mel(mel_BFT, mask_BM4)
+
+
+def mask_mel(mel_BFT: Tensor, mask_BM4: Tensor) -> Tensor:
+    """A spectrogram with M bands of frequencies and M spans of time of each clip set to the clip's mean.
+
+    Args:
+        mask_BM4: (begin and width of a band, begin and width of a span), as shares of all bands and steps; a begin
+            of b and a width of w hide the places in [b (1 - w), b (1 - w) + w).
+    Source: Park et al., "SpecAugment", Interspeech 2019.
+    """
+    hidden_BFT = torch.zeros_like(mel_BFT, dtype=torch.bool)
+    for axis, (begin, width) in ((1, (0, 1)), (2, (2, 3))):
+        num_places = mel_BFT.shape[axis]
+        # The middle of each place, so that a width of 1 hides all of them and one of 0 none.
+        place_X = (torch.arange(num_places, device=mel_BFT.device) + 0.5) / num_places
+        width_BM1 = mask_BM4[:, :, width, None]
+        begin_BM1 = mask_BM4[:, :, begin, None] * (1 - width_BM1)
+        inside_BX = ((place_X >= begin_BM1) & (place_X < begin_BM1 + width_BM1)).any(dim=1)
+        hidden_BFT |= inside_BX.unsqueeze(3 - axis)
+    return torch.where(hidden_BFT, mel_BFT.mean(dim=(1, 2), keepdim=True), mel_BFT)
 
 
 def log_mel(audio_BL: Tensor, spec: LogMelSpec | None = None) -> Tensor:

@@ -1,22 +1,20 @@
 """ResNet-18 per frame, averaged over time: sees what things look like, not how they move."""
 
-from pathlib import Path
 from typing import Literal
 
 from torch import Tensor, nn
 
-from mmcsal.contracts.spec import Spec
+from mmcsal.models.norms import NormedSpec
 from mmcsal.models.resnet18 import WIDTH, resnet18_features
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet, the data of torchvision's weights
 STD = (0.229, 0.224, 0.225)
 
 
-class ResnetVideoSpec(Spec):
+class ResnetVideoSpec(NormedSpec):
     """Parameters of the per-frame ResNet-18."""
 
     kind: Literal["resnet18"] = "resnet18"
-    weights: Path | None = None  # a local file of torchvision's resnet18 state dict; None = random
 
     @property
     def needs_color(self) -> bool:
@@ -34,7 +32,7 @@ class ResnetVideo(nn.Module):
     def __init__(self, spec: ResnetVideoSpec):
         super().__init__()
         self.width = WIDTH
-        self.frames = resnet18_features(3, spec.weights)
+        self.frames = resnet18_features(3, spec.weights, spec.norm)
 
     def forward(self, video_BTHWC: Tensor) -> Tensor:
         """See the class."""

@@ -28,6 +28,11 @@ class TinyAudioSpec(Spec):
     place_width: int = Field(default=64, ge=4, multiple_of=4)  # of the vector per step
     time_width: int = Field(default=128, ge=16, multiple_of=16)  # of the convolutions over time
 
+    @property
+    def depends_on_batch(self) -> bool:
+        """Whether, in training, the features of a clip depend on the clips beside it: it has GroupNorm only."""
+        return False
+
     def build(self) -> "TinyAudio":
         """The encoder, with fresh weights from torch's global generator."""
         return TinyAudio(self)
@@ -51,9 +56,9 @@ class TinyAudio(nn.Module):
             time_block(spec.time_width, spec.time_width, stride=2),
         )
 
-    def forward(self, audio_BL: Tensor) -> Tensor:
+    def forward(self, audio_BL: Tensor, mask_BM4: Tensor | None = None) -> Tensor:
         """See the class."""
-        mel_BFT = F.avg_pool1d(self.log_mel(audio_BL), self.pooled_steps)
+        mel_BFT = F.avg_pool1d(self.log_mel(audio_BL, mask_BM4), self.pooled_steps)
         # Zero mean and one scale per clip: loudness says nothing of the class.
         mel_BFT = mel_BFT - mel_BFT.mean(dim=(1, 2), keepdim=True)
         scale_B11 = mel_BFT.square().mean(dim=(1, 2), keepdim=True).sqrt()

@@ -34,6 +34,11 @@ class TinyVideoSpec(Spec):
         """Whether the encoder looks at colour; if not, training may hold gray frames only."""
         return False
 
+    @property
+    def depends_on_batch(self) -> bool:
+        """Whether, in training, the features of a clip depend on the clips beside it: it has GroupNorm only."""
+        return False
+
     def build(self) -> "TinyVideo":
         """The encoder, with fresh weights from torch's global generator."""
         return TinyVideo(self)

@@ -8,7 +8,7 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.models import AudioEncoderSpec, ModelSpec, VideoEncoderSpec, build_model
 from mmcsal.models.batch_norm import BatchNorm
 from mmcsal.models.gray import gray_bytes, to_gray
-from mmcsal.models.log_mel import LogMelSpec, log_mel
+from mmcsal.models.log_mel import LogMelSpec, log_mel, mask_mel
 from mmcsal.models.projection import ProjectionHead, ProjectionSpec
 from mmcsal.models.resnet18 import resnet18_features
 from mmcsal.models.resnet_audio import ResnetAudioSpec
@@ -112,6 +112,28 @@ def test_log_mel_refuses_what_is_no_waveform(audio):
         log_mel(audio)
 
 
+def test_masks_hide_their_band_and_span_and_nothing_else():
+    mel = torch.randn(2, 10, 20, generator=torch.Generator().manual_seed(0))
+    # The first clip: a band of 3 of 10 that begins at the end of its room, a span of 5 of 20 from the start.
+    mask = torch.tensor([[[1.0, 0.3, 0.0, 0.25]], [[0.5, 0.0, 0.5, 0.0]]])
+    masked = mask_mel(mel, mask)
+    hidden = torch.zeros(10, 20, dtype=torch.bool)
+    hidden[7:], hidden[:, :5] = True, True
+    assert torch.equal(masked[0][~hidden], mel[0][~hidden])
+    torch.testing.assert_close(masked[0][hidden], mel[0].mean().expand(int(hidden.sum())))
+    assert torch.equal(masked[1], mel[1]), "a width of 0 hides nothing"
+    everything = mask_mel(mel, torch.tensor([[[0.3, 1.0, 0.0, 0.0]]]).expand(2, 1, 4))
+    torch.testing.assert_close(everything, mel.mean(dim=(1, 2), keepdim=True).expand_as(mel))
+    assert torch.equal(mask_mel(mel, torch.rand(2, 0, 4)), mel), "no masks"
+
+
+def test_several_masks_hide_what_each_hides():
+    mel = torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[[0.0, 0.25, 0.0, 0.0], [1.0, 0.25, 0.0, 0.0]]])
+    changed = (mask_mel(mel, mask) != mel)[0].any(dim=1)
+    assert changed.tolist() == [True] * 4 + [False] * 8 + [True] * 4
+
+
 def test_hop_beyond_window_is_refused():
     with pytest.raises(ValueError, match="sound is lost"):
         LogMelSpec(window_samples=512, hop_samples=513)
@@ -157,16 +179,16 @@ def test_resnet_weights_from_a_file(tmp_path):
     source.fc = nn.Identity()
     image = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     expected = source.eval()(image.expand(-1, 3, -1, -1))
-    torch.testing.assert_close(resnet18_features(3, path).eval()(image.expand(-1, 3, -1, -1)), expected)
-    torch.testing.assert_close(resnet18_features(1, path).eval()(image), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(resnet18_features(3, path, "frozen").eval()(image.expand(-1, 3, -1, -1)), expected)
+    torch.testing.assert_close(resnet18_features(1, path, "frozen").eval()(image), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_resnet_weights_that_are_none_are_refused(tmp_path):
     with pytest.raises(InputError, match="no file"):
-        resnet18_features(3, tmp_path / "missing.pth")
+        resnet18_features(3, tmp_path / "missing.pth", "frozen")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="no resnet18"):
-        resnet18_features(3, tmp_path / "other.pth")
+        resnet18_features(3, tmp_path / "other.pth", "frozen")
 
 
 def test_building_leaves_the_global_generator_alone():
