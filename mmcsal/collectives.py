@@ -6,11 +6,12 @@ therefore *sums* the gradients of all workers and never multiplies by their numb
 Every worker must hold the same number of rows: the batches are cut that way (`mmcsal.training.data`).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def num_workers() -> int:
@@ -67,6 +68,37 @@ def gather_rows(x_BD: Tensor) -> Tensor:
 def mean_rows(x_BD: Tensor) -> Tensor:
     """Mean over the rows of all workers, [D], with gradient."""
     return all_reduce_sum(x_BD.sum(dim=0)) / (len(x_BD) * num_workers())
+
+
+@torch.no_grad()
+def broadcast(x: Tensor) -> Tensor:
+    """The first worker's `x` on every worker, in place; without gradient."""
+    if num_workers() > 1:
+        dist.broadcast(x, src=0)
+    return x
+
+
+@torch.no_grad()
+def gather_uneven(x: Tensor) -> Tensor:
+    """The rows of all workers in rank order, of CPU tensors whose numbers of rows may differ; without gradient."""
+    if num_workers() == 1:
+        return x
+    parts: list[Any] = [None] * num_workers()
+    dist.all_gather_object(parts, x)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Sets each gradient to the workers' mean, as DistributedDataParallel does, for passes that it cannot wrap."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if num_workers() == 1 or not gradients:
+        return
+    flat = torch.cat([g.flatten() for g in gradients])  # one message instead of one a parameter
+    dist.all_reduce(flat, dist.ReduceOp.SUM)
+    flat /= num_workers()
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 @torch.no_grad()

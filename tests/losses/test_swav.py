@@ -80,5 +80,30 @@ def test_prototypes_get_gradient_and_return_to_the_sphere():
     swav(unit_rows(8, 6, 0, torch.float32), unit_rows(8, 6, 1, torch.float32)).backward()
     assert swav.prototypes.grad.abs().sum() > 0
     swav.prototypes.data.mul_(3)
-    swav.normalize_prototypes()
+    swav.before_step()
     torch.testing.assert_close(swav.prototypes.norm(dim=1), torch.ones(5))
+
+
+def test_a_full_queue_weighs_in_the_assignment_and_nothing_else():
+    spec = SwavSpec(num_prototypes=5, queue_rows=6)
+    z1, z2, queued, c = unit_rows(4, 6, 0), unit_rows(4, 6, 1), unit_rows(6, 6, 3), unit_rows(5, 6, 2)
+    expected = 0.0
+    for ahead, behind in ((z1, z2), (z2, z1)):
+        scores = torch.cat((ahead, queued)) @ c.T
+        q = torch.from_numpy(plain_sinkhorn(scores.numpy(), 0.05, 3))[:4]
+        expected -= (q * F.log_softmax(behind @ c.T / 0.1, dim=1)).sum(dim=1).mean() / 2
+    torch.testing.assert_close(swav_loss(z1, z2, c, spec, queued), expected)
+
+
+def test_the_queue_holds_the_newest_rows_and_is_used_once_it_is_full():
+    swav = Swav(SwavSpec(num_prototypes=5, queue_rows=6), embedding_width=6).double()
+    steps = [unit_rows(4, 6, seed) for seed in range(3)]
+    losses = [swav(z, z).item() for z in steps]
+    torch.testing.assert_close(swav.queue_QD, torch.cat((steps[2], steps[1][:2])))
+    plain = [swav_loss(z, z, swav.prototypes, swav.spec).item() for z in steps]
+    assert losses[:2] == pytest.approx(plain[:2])
+    full_QD = torch.cat((steps[1], steps[0][:2]))
+    assert losses[2] == pytest.approx(swav_loss(steps[2], steps[2], swav.prototypes, swav.spec, full_QD).item())
+    assert losses[2] != pytest.approx(plain[2])
+    swav.eval()(steps[0], steps[0])
+    torch.testing.assert_close(swav.queue_QD, torch.cat((steps[2], steps[1][:2])), msg="only training fills it")

@@ -7,21 +7,26 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import normalized_mutual_info_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from mmcsal.metrics import (
     alignment,
     class_recall_at_1,
+    cluster_nmi,
+    effective_rank,
     knn_accuracy,
     linear_accuracy,
     mix,
     modality_gap,
     prototype_usage,
     recall_at_1,
+    retrieval_loss,
     uniformity,
 )
 from mmcsal.metrics.linear_probe import fit_logistic
-from mmcsal.training.evaluate import close_gap
+from mmcsal.metrics.nmi import normalized_mutual_information
+from mmcsal.training.embed import close_gap
 
 torch.set_num_threads(1)
 
@@ -49,6 +54,18 @@ def test_shift_closes_the_gap_by_hand():
     centroids = {"video": up[0], "audio": down[0]}
     torch.testing.assert_close(close_gap(up, "video", centroids), torch.tensor([[1.0, 0.0]]))
     torch.testing.assert_close(close_gap(down, "audio", centroids), torch.tensor([[1.0, 0.0]]))
+
+
+@given(n=st.integers(1, 30), d=st.integers(2, 8), seed=st.integers(0, 999))
+@settings(max_examples=40, deadline=None)
+def test_retrieval_loss_equals_the_definition(n, d, seed):
+    a, b = unit_rows(n, d, seed), unit_rows(n, d, seed + 1)
+    logits = (a @ b.T).numpy() / 0.2
+    rows = [np.log(np.exp(logits[i]).sum()) - logits[i, i] for i in range(n)]
+    columns = [np.log(np.exp(logits[:, i]).sum()) - logits[i, i] for i in range(n)]
+    assert retrieval_loss(a, b).item() == pytest.approx(np.mean(rows + columns))
+    shuffled = torch.randperm(n)
+    assert retrieval_loss(a[shuffled], b[shuffled]).item() == pytest.approx(np.mean(rows + columns))
 
 
 @given(n=st.integers(2, 30), d=st.integers(2, 8), seed=st.integers(0, 999))
@@ -165,3 +182,32 @@ def test_labels_that_do_not_fit_are_refused():
         uniformity(x[:1])
     with pytest.raises(ValueError, match="prototypes"):
         prototype_usage(x[:0], x)
+
+
+def test_effective_rank_by_hand():
+    line = F.normalize(torch.stack((torch.linspace(-1, 1, 50), torch.ones(50) * 1e-9), dim=1), dim=1)
+    assert effective_rank(line).item() == pytest.approx(1.0, abs=1e-6)
+    square = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    assert effective_rank(square).item() == pytest.approx(2.0)
+    assert effective_rank(torch.ones(5, 3)).item() == pytest.approx(1.0)
+    assert 30 < effective_rank(unit_rows(4000, 32, 0)).item() <= 32
+    with pytest.raises(ValueError, match="N >= 2"):
+        effective_rank(torch.ones(1, 3))
+
+
+@given(n=st.integers(2, 60), a=st.integers(1, 6), b=st.integers(1, 6), seed=st.integers(0, 999))
+@settings(max_examples=60, deadline=None)
+def test_mutual_information_equals_scikit_learn(n, a, b, seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, a, n), rng.integers(0, b, n)
+    expected = normalized_mutual_info_score(x, y)
+    found = normalized_mutual_information(torch.from_numpy(x), torch.from_numpy(y)).item()
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_clusters_that_are_the_classes_have_an_nmi_of_one_and_noise_has_little():
+    directions = unit_rows(5, 16, 0)
+    labels = torch.arange(200) % 5
+    near = F.normalize(directions[labels] + 0.05 * unit_rows(200, 16, 1), dim=1)
+    assert cluster_nmi(near, labels).item() == pytest.approx(1.0)
+    assert cluster_nmi(unit_rows(200, 16, 2), labels).item() < 0.2
