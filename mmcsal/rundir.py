@@ -80,6 +80,20 @@ class RunDir:
         stream.write(data)
         stream.close()
 
+    def names(self, *folder: str) -> list[str]:
+        """Names of the files in a folder, sorted; none where there is no folder."""
+        return sorted(info.base_name for info in self._listed(*folder) if info.is_file)
+
+    def folders(self, *folder: str) -> list[str]:
+        """Names of the folders in a folder, sorted; none where there is no folder."""
+        return sorted(info.base_name for info in self._listed(*folder) if not info.is_file)
+
+    def _listed(self, *folder: str) -> list[fs.FileInfo]:
+        return self.filesystem.get_file_info(fs.FileSelector(self.path(*folder), allow_not_found=True))
+
+    def delete_file(self, *names: str) -> None:
+        self.filesystem.delete_file(self.path(*names))
+
     def read_json(self, *names: str) -> dict[str, Any]:
         return json.loads(self.read_bytes(*names))
 
@@ -101,8 +115,7 @@ class RunDir:
 
     def parts(self, folder: str) -> list[str]:
         """Names of the committed Parquet files in a folder, sorted."""
-        selector = fs.FileSelector(self.path(folder), allow_not_found=True)
-        return sorted(info.base_name for info in self.filesystem.get_file_info(selector) if is_part(info))
+        return sorted(info.base_name for info in self._listed(folder) if is_part(info))
 
     def part_paths(self, folder: str) -> list[str]:
         return [self.path(folder, name) for name in self.parts(folder)]

@@ -14,11 +14,11 @@ from mmcsal.contracts.embedding import SUFFIX, embedding_schema, vector_column
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.table import conform
 from mmcsal.distributed.partitions import Progress, run_partitions
-from mmcsal.distributed.pretrain import ENCODERS_FILE
+from mmcsal.distributed.pretrain_worker import ENCODERS_FILE
 from mmcsal.models.two_tower import MODALITIES
 from mmcsal.rundir import RunDir
-from mmcsal.training.evaluate import close_gap
-from mmcsal.training.evaluate import embed_clips as embed_batch
+from mmcsal.training.embed import close_gap
+from mmcsal.training.embed import embed_clips as embed_batch
 from mmcsal.training.state import load_model
 
 

@@ -1,156 +1,107 @@
 """Stage 1 on Ray Train: CLIP -> trained encoders, with a checkpoint and a row of metrics each epoch."""
 
-import io
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import ray.train
-import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, ScalingConfig
+from ray.train import CheckpointConfig, FailureConfig, ScalingConfig, TrainingFailedError
 from ray.train import RunConfig as RayRunConfig
-from ray.train.torch import TorchTrainer, get_device
-from torch.nn.parallel import DistributedDataParallel
+from ray.train.torch import TorchTrainer
 
 from mmcsal.config import RunConfig
-from mmcsal.contracts.metric import METRIC
 from mmcsal.distributed.partitions import Progress
-from mmcsal.distributed.session import num_cluster_gpus
+from mmcsal.distributed.pretrain_worker import clip_batches, epoch_parts, train_loop
+from mmcsal.distributed.session import num_cluster_gpus, told_to_the_reader
 from mmcsal.rundir import RunDir
-from mmcsal.training.calibrate import calibrate_norms
-from mmcsal.training.data import ClipBatches
-from mmcsal.training.epoch import train_epoch
-from mmcsal.training.evaluate import evaluate, measure_centroids
-from mmcsal.training.state import TrainState
+from mmcsal.training.collapse import collapse_warnings
 
-# Below checkpoints/: Ray Train's own folder, and the encoders that later stages read.
-RAY_TRAIN_NAME = "ray_train"
-STATE_FILE = "state.pt"
-ENCODERS_FILE = "encoders.pt"
-NUM_RESTARTS = 3
+RAY_TRAIN_NAME = "ray_train"  # Ray Train's own folder below checkpoints/
+RESTARTS_WITHOUT_CHECKPOINT = 3
 SECONDS_BETWEEN_LOOKS = 1.0
+SHOWN = ("loss", "eval_loss", "gap", "recall_at_1_video_to_audio")
 
 
 def pretrain_encoders(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
-    """Trains to the last epoch, from the last checkpoint if there is one.
+    """Trains to the last epoch, or until no better one is to be expected, from the last checkpoint if there is one.
 
     Raises: InputError: the clips are too few for the batch size or the number of workers.
     """
     # Here first: what is wrong with the clips is told before Ray starts workers.
-    batches = _clip_batches(config, run_dir)
-    use_gpu = num_cluster_gpus() >= config.pretrain.num_workers
-    trainer = TorchTrainer(
-        _train_loop,
+    batches = clip_batches(config, run_dir)
+    num_eval_clips = min(config.pretrain.eval_samples, batches.num_clips)
+    with _following_epochs(run_dir, config.pretrain.epochs, num_eval_clips, progress):
+        num_restarts = _fit(config, run_dir)
+    epoch, figures = last_epoch(run_dir)
+    return {
+        "num_clips": batches.num_clips,
+        "num_epochs": epoch + 1,
+        "num_restarts": num_restarts,
+        "warnings": collapse_warnings(figures, num_clips=num_eval_clips, epoch=epoch),
+    }
+
+
+def _fit(config: RunConfig, run_dir: RunDir) -> int:
+    """Trains, and goes on from the last checkpoint when workers or nodes are lost; returns how often that was.
+
+    Ray's own limit counts the failures of a whole run, and days on spot nodes have many; here only those count that
+    follow each other without a new checkpoint. What a worker says itself is wrong will be wrong again: no retry.
+    """
+    num_restarts, in_a_row = 0, 0
+    while True:
+        before = _checkpoints(run_dir)
+        try:
+            _trainer(config, run_dir).fit()
+            return num_restarts
+        except TrainingFailedError as error:
+            in_a_row = 1 if _checkpoints(run_dir) != before else in_a_row + 1
+            if told_to_the_reader(error) is not None or in_a_row > RESTARTS_WITHOUT_CHECKPOINT:
+                raise
+            num_restarts += 1
+
+
+def _trainer(config: RunConfig, run_dir: RunDir) -> TorchTrainer:
+    spec = config.pretrain
+    return TorchTrainer(
+        train_loop,
         train_loop_config={"config": config, "run_dir": run_dir},
-        scaling_config=ScalingConfig(num_workers=config.pretrain.num_workers, use_gpu=use_gpu),
+        scaling_config=ScalingConfig(
+            num_workers=(spec.min_workers, spec.num_workers) if spec.min_workers else spec.num_workers,
+            use_gpu=num_cluster_gpus() >= spec.num_workers,
+        ),
         run_config=RayRunConfig(
             name=RAY_TRAIN_NAME,
             storage_path=run_dir.path("checkpoints"),
             storage_filesystem=None if run_dir.is_local else run_dir.filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=2),
-            failure_config=FailureConfig(max_failures=NUM_RESTARTS),
+            failure_config=FailureConfig(max_failures=0),
         ),
     )
-    with _following_epochs(run_dir, config.pretrain.epochs, progress):
-        trainer.fit()
-    return {"num_clips": batches.num_clips, "num_epochs": config.pretrain.epochs}
 
 
-def _train_loop(loop: dict[str, Any]) -> None:
-    """One worker, from its checkpoint to the last epoch."""
-    config, run_dir = loop["config"], loop["run_dir"]
-    torch.set_num_threads(config.pretrain.threads_per_worker)
-    context = ray.train.get_context()
-    rank, num_workers = context.get_world_rank(), context.get_world_size()
-    batches = _clip_batches(config, run_dir)
-    state = TrainState(
-        config.pretrain,
-        config.model,
-        seed=config.seed,
-        steps_per_epoch=batches.steps_per_epoch,
-        device=str(get_device()),
-    )
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            state.load_state_dict(torch.load(Path(folder) / STATE_FILE, weights_only=True))
-    eval_clips = list(batches.lowest_hash(config.pretrain.eval_samples)) if rank == 0 else []
-    if checkpoint is None and rank == 0:
-        _write_metrics(run_dir, -1, evaluate(state, eval_clips))
-    forward = DistributedDataParallel(state.module) if num_workers > 1 else None
-    while not state.done:
-        figures = train_epoch(state, batches, rank=rank, num_workers=num_workers, forward=forward)
-        figures = _mean_over_workers(figures, num_workers)
-        if rank == 0:
-            calibrate_norms(state.model, eval_clips)
-            figures = {_loss_name(name): value for name, value in figures.items()} | evaluate(state, eval_clips)
-            _write_metrics(run_dir, state.epoch - 1, figures)
-        _report(state, figures, rank)
-    if rank == 0:
-        measure_centroids(state, batches)
-        run_dir.write_bytes(_serialized(state), "checkpoints", ENCODERS_FILE)
+def _checkpoints(run_dir: RunDir) -> list[str]:
+    """Names of Ray Train's checkpoints."""
+    return run_dir.folders("checkpoints", RAY_TRAIN_NAME)
 
 
-def _mean_over_workers(figures: dict[str, float], num_workers: int) -> dict[str, float]:
-    """Each worker's figures are those of its own rows; together they are those of the whole batch."""
-    if num_workers == 1:
-        return figures
-    sums = torch.tensor(list(figures.values()), device=get_device())
-    torch.distributed.all_reduce(sums)
-    return dict(zip(figures, (sums / num_workers).tolist(), strict=True))
-
-
-def _report(state: TrainState, figures: dict[str, float], rank: int) -> None:
-    """Hands the epoch to Ray Train; the workers hold the same state, so rank 0's is the checkpoint."""
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = None
-        if rank == 0:
-            (Path(folder) / STATE_FILE).write_bytes(_serialized(state))
-            checkpoint = Checkpoint.from_directory(folder)
-        ray.train.report(figures, checkpoint=checkpoint, checkpoint_dir_name=f"epoch-{state.epoch:05d}")
-
-
-def _clip_batches(config: RunConfig, run_dir: RunDir) -> ClipBatches:
-    return ClipBatches(
-        run_dir.part_paths("clips"),
-        run_dir.filesystem,
-        config.pretrain,
-        seed=config.seed,
-        num_workers=config.pretrain.num_workers,
-        gray=not config.model.video.needs_color,
-    )
-
-
-def _serialized(state: TrainState) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(state.state_dict(), buffer)
-    return buffer.getvalue()
-
-
-def _loss_name(name: str) -> str:
-    """`cross` -> `loss_cross`: the report draws what begins with `loss`."""
-    return f"loss_{name}" if name in {"cross", "proto", "centroid"} else name
-
-
-def _write_metrics(run_dir: RunDir, epoch: int, figures: dict[str, float]) -> None:
-    """One file an epoch, so that an epoch that is trained again replaces its own; -1 is before training."""
-    rows = [{"stage": "pretrain", "epoch": epoch, "name": k, "value": float(v)} for k, v in figures.items()]
-    run_dir.write_part("metrics", f"pretrain-{epoch + 1:05d}.parquet", pa.Table.from_pylist(rows, schema=METRIC))
+def last_epoch(run_dir: RunDir) -> tuple[int, dict[str, float]]:
+    """The newest epoch that has been measured (-1 = before training) and its figures; (-2, {}) before the first."""
+    parts = epoch_parts(run_dir)
+    if not parts:
+        return -2, {}
+    rows = run_dir.read_part("metrics", parts[-1]).to_pylist()
+    return rows[0]["epoch"], {row["name"]: row["value"] for row in rows}
 
 
 @contextmanager
-def _following_epochs(run_dir: RunDir, num_epochs: int, progress: Progress) -> Iterator[None]:
+def _following_epochs(run_dir: RunDir, num_epochs: int, num_eval_clips: int, progress: Progress) -> Iterator[None]:
     """Shows the epochs as their metrics appear: `fit()` blocks, and its workers cannot call the driver back."""
     stop = threading.Event()
 
     def follow() -> None:
         while not stop.wait(SECONDS_BETWEEN_LOOKS):
-            parts = run_dir.parts("metrics")
-            progress(max(len(parts) - 1, 0), num_epochs, _last_figures(run_dir, parts))
+            epoch, figures = last_epoch(run_dir)
+            progress(max(epoch + 1, 0), num_epochs, _note(epoch, figures, num_eval_clips))
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -161,10 +112,10 @@ def _following_epochs(run_dir: RunDir, num_epochs: int, progress: Progress) -> I
         thread.join()
 
 
-def _last_figures(run_dir: RunDir, parts: list[str]) -> str:
-    if not parts:
-        return ""
-    rows = run_dir.read_part("metrics", parts[-1]).to_pylist()
-    figures = {row["name"]: row["value"] for row in rows}
-    shown = [f"{name} {figures[name]:.3f}" for name in ("loss", "gap", "recall_at_1_video_to_audio") if name in figures]
+def _note(epoch: int, figures: dict[str, float], num_eval_clips: int) -> str:
+    """What a reader follows from epoch to epoch, and what looks wrong."""
+    shown = [f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures]
+    if epoch >= 0:
+        warnings = collapse_warnings(figures, num_clips=num_eval_clips, epoch=epoch)
+        shown += [f"WARNING: {warning}" for warning in warnings]
     return ", ".join(shown)

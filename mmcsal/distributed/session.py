@@ -63,12 +63,18 @@ def quiet_ray() -> None:
 def told_to_the_reader(error: BaseException | None) -> MmcsalError | None:
     """Our own error inside the ones that Ray wraps around what its workers raise."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
+    inside = [error]
+    while inside:
+        error = inside.pop(0)
+        if error is None or id(error) in seen:
+            continue
         seen.add(id(error))
         # Ray's wrapper of a task's error is an instance of the error's own class too, with the trace in its message.
         if isinstance(error, MmcsalError) and not isinstance(error, RayTaskError):
             return error
-        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
+        # Ray Train keeps what its workers raised beside the error that it raises itself.
+        inside += [getattr(error, "cause", None), *getattr(error, "worker_failures", {}).values()]
+        inside += [error.__cause__, error.__context__]
     return None
 
 

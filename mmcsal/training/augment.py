@@ -6,6 +6,7 @@ one for both modalities of a view, so that their synchrony survives.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +14,16 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mmcsal.contracts.spec import Spec
+from mmcsal.models.gray import LUMA
 from mmcsal.models.two_tower import to_float
 
-View = tuple[Tensor, Tensor]  # video float [B, T, H, W, C], audio float [B, L]
+
+class View(NamedTuple):
+    """One augmented view of a batch."""
+
+    video_BTHWC: Tensor  # float in [0, 1]
+    audio_BL: Tensor  # float
+    mel_mask_BM4: Tensor  # what the sound encoder hides of the spectrogram, see `mask_mel`
 
 
 class AugmentSpec(Spec):
@@ -25,11 +33,16 @@ class AugmentSpec(Spec):
     flip: bool = True  # left and right, half of the clips
     brightness: float = Field(default=0.1, ge=0, le=1)  # largest shift, of the full range
     contrast: float = Field(default=0.3, ge=0, lt=1)  # factor in [1 - contrast, 1 + contrast]
+    saturation: float = Field(default=0.3, ge=0, le=1)  # of colour frames: factor in [1 - saturation, 1 + saturation]
     # Of the window in time, as a share of the clip; drawn per step.
     min_duration: float = Field(default=0.75, gt=0, le=1)
     gain_db: float = Field(default=6.0, ge=0)  # sound: factor in [-gain_db, +gain_db]
     max_noise: float = Field(default=0.05, ge=0, le=1)  # sound: largest share of white noise, of the clip's own level
     jitter_s: float = Field(default=0.02, ge=0)  # largest shift of the sound against the video
+    # SpecAugment: so many bands of frequencies and spans of time of the spectrogram are hidden, each up to a share.
+    num_mel_masks: int = Field(default=1, ge=0)
+    max_mel_band: float = Field(default=0.1, ge=0, le=1)
+    max_mel_span: float = Field(default=0.1, ge=0, le=1)
     sample_rate_hz: int = Field(default=16_000, ge=1)
 
     @model_validator(mode="after")
@@ -63,8 +76,9 @@ def two_views(
     window = spec.min_duration + (1 - spec.min_duration) * torch.rand((), generator=generator).item()
     views = []
     for _ in range(2):
-        draw = Draw(global_batch_size, audio_BL.shape[1], rows, window, generator, audio_BL.device)
-        views.append((augment_video(video_BTHWC, draw, spec), augment_audio(audio_BL, draw, spec)))
+        draw = Draw(global_batch_size, audio_BL.shape[1], rows, window, generator, audio_BL.device, spec.num_mel_masks)
+        video = augment_video(video_BTHWC, draw, spec)
+        views.append(View(video, augment_audio(audio_BL, draw, spec), mel_mask(draw, spec)))
     return views[0], views[1]
 
 
@@ -89,11 +103,15 @@ class Draw:
         window: float,
         generator: torch.Generator,
         device: torch.device,
+        num_mel_masks: int,
     ):
         self.window = window
-        uniform = torch.rand(batch_size, 11, generator=generator)[rows].to(device)
-        self.scale, self.x, self.y, self.flip, self.brightness, self.contrast = uniform[:, :6].unbind(1)
-        self.start, self.gain, self.noise_level, self.noise_start, self.jitter = uniform[:, 6:].unbind(1)
+        uniform = torch.rand(batch_size, 12, generator=generator)[rows].to(device)
+        self.scale, self.x, self.y, self.flip, self.brightness, self.contrast, self.saturation = uniform[:, :7].unbind(
+            1
+        )
+        self.start, self.gain, self.noise_level, self.noise_start, self.jitter = uniform[:, 7:].unbind(1)
+        self.mask_BM4 = torch.rand(batch_size, num_mel_masks, 4, generator=generator)[rows].to(device)
         # One stretch of noise per step, which each clip reads from its own offset: noise per clip costs too much.
         self.noise = torch.randn(2 * num_samples, generator=generator).to(device)
 
@@ -113,8 +131,18 @@ def augment_video(video_BTHWC: Tensor, draw: Draw, spec: AugmentSpec) -> Tensor:
     cropped = F.grid_sample(stacked, grid, padding_mode="border", align_corners=False)
     contrast_B = 1 + spec.contrast * (2 * draw.contrast - 1)
     shift_B = 0.5 - 0.5 * contrast_B + spec.brightness * (2 * draw.brightness - 1)
-    toned = cropped.mul_(_per_clip(contrast_B, 4)).add_(_per_clip(shift_B, 4)).clamp_(0, 1)
-    return toned.reshape(num_clips, num_frames, channels, height, width).permute(0, 1, 3, 4, 2)
+    toned = cropped.mul_(_per_clip(contrast_B, 4)).add_(_per_clip(shift_B, 4))
+    toned = _saturate(toned.view(num_clips, num_frames, channels, height, width), draw, spec).clamp_(0, 1)
+    return toned.permute(0, 1, 3, 4, 2)
+
+
+def _saturate(video_BTCHW: Tensor, draw: Draw, spec: AugmentSpec) -> Tensor:
+    """Moves colours away from gray or towards it; in place."""
+    if video_BTCHW.shape[2] != 3 or spec.saturation == 0:
+        return video_BTCHW
+    gray = torch.einsum("btchw,c->bthw", video_BTCHW, video_BTCHW.new_tensor(LUMA))[:, :, None]
+    factor_B = 1 + spec.saturation * (2 * draw.saturation - 1)
+    return video_BTCHW.sub_(gray).mul_(_per_clip(factor_B, 5)).add_(gray)
 
 
 def augment_audio(audio_BL: Tensor, draw: Draw, spec: AugmentSpec) -> Tensor:
@@ -131,6 +159,11 @@ def augment_audio(audio_BL: Tensor, draw: Draw, spec: AugmentSpec) -> Tensor:
     level_B = spec.max_noise * draw.noise_level * windowed_BL.square().mean(dim=1).sqrt()
     gain_B = 10 ** (spec.gain_db * (2 * draw.gain - 1) / 20)
     return windowed_BL.addcmul(noise_BL, level_B[:, None]) * gain_B[:, None]
+
+
+def mel_mask(draw: Draw, spec: AugmentSpec) -> Tensor:
+    """What one view hides of each clip's spectrogram, [B, M, 4]: see `mask_mel`."""
+    return draw.mask_BM4 * draw.mask_BM4.new_tensor((1, spec.max_mel_band, 1, spec.max_mel_span))
 
 
 def _num_kept(length: int, draw: Draw) -> int:

@@ -1,13 +1,19 @@
 """Clips from Parquet to batches, in an order that everyone agrees on.
 
 The order of an epoch is a function of (seed, epoch) and of which samples lie in which partition: never of the number
-of workers, of the listing order of the files or of the order of rows in them. Memory is bounded: partitions are
-shuffled, rows are mixed within a window of neighbouring partitions, decoded partitions live in a bounded cache.
+of workers, of the listing order of the files or of the order of rows in them. Partitions are shuffled and their clips
+cut into equal *lanes*; each lane fills its own rows of every batch, and a worker reads the lanes of its rows alone,
+so that all workers together read the corpus once an epoch. Memory is bounded: a lane mixes its clips within a window
+of neighbouring partitions, and what has been read lives in a bounded cache.
+
+Source: MosaicML Streaming (canonical nodes) for the idea of an order that a fixed number of lanes makes elastic.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +29,7 @@ from mmcsal.contracts.ids import order_by_hash
 from mmcsal.models.gray import gray_bytes
 
 TENSORS = ("video", "audio")
+INDEX_THREADS = 16  # a store answers many small reads at a time
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,12 @@ class OrderSpec(Protocol):
     def shuffle_buffer_bytes(self) -> int: ...
     @property
     def cache_bytes(self) -> int: ...
+    @property
+    def lanes(self) -> int: ...
+    @property
+    def eval_samples(self) -> int: ...
+    @property
+    def hold_out_eval(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -55,9 +68,12 @@ class _Partition:
     sample_ids: np.ndarray  # str [n], sorted
     row_of: np.ndarray  # int64 [n], where each lies in the file
 
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
 
 class ClipBatches:
-    """A CLIP table as shuffled batches; also serves single clips by position or by lowest hash."""
+    """A CLIP table as shuffled batches; also serves a fixed sample of it, or all of it."""
 
     def __init__(
         self,
@@ -80,58 +96,101 @@ class ClipBatches:
         """
         self._filesystem, self._seed, self._gray = filesystem, seed, gray
         self._partitions, self.clip_bytes = _read_index(files, filesystem)
-        self.num_clips = sum(len(p.sample_ids) for p in self._partitions)
-        self.batch_size = _batch_size(spec.batch_size, self.num_clips, num_workers)
-        self.steps_per_epoch = self.num_clips // self.batch_size
-        self._window_clips = max(1, spec.shuffle_buffer_bytes // self.clip_bytes)
-        self._cache = _Cache(spec.cache_bytes)
+        self.num_clips = sum(len(p) for p in self._partitions)
+        self._sample_order = _sample_order(self._partitions)
+        self._trained = self._train_split(spec)
+        num_trained = sum(len(rows) for rows in self._trained)
+        self.batch_size, self.num_lanes = _batch_and_lanes(spec, num_trained, num_workers)
+        self.steps_per_epoch = num_trained // self.num_lanes // (self.batch_size // self.num_lanes)
+        self._window_clips = max(1, spec.shuffle_buffer_bytes // self.clip_bytes // self.num_lanes)
+        # What a worker's lanes mix at a time stays in memory, or each step would read it again.
+        largest = max(len(p) for p in self._partitions)
+        needed_clips = self.num_lanes // num_workers * (self._window_clips + 2 * largest)
+        self._cache = _Cache(max(spec.cache_bytes, needed_clips * self.clip_bytes))
+
+    @property
+    def sample_ids(self) -> np.ndarray:
+        """All ids, str [N], partition by partition."""
+        return np.concatenate([p.sample_ids for p in self._partitions]) if self._partitions else np.empty(0, object)
 
     def epoch(self, epoch: int, *, rank: int = 0, num_workers: int = 1, first_step: int = 0) -> Iterator[ClipBatch]:
         """This worker's batches of one epoch, from `first_step` on.
 
-        The ragged end of the order is dropped; it holds other clips in every epoch.
-        Raises: InputError: the batch cannot be cut into equal shares.
+        The ragged end of each lane is dropped; it holds other clips in every epoch.
+        Raises: InputError: the batch cannot be cut into equal shares of whole lanes.
         """
-        if self.batch_size % num_workers:
-            raise InputError(f"training: a batch of {self.batch_size} cannot be cut into {num_workers} equal shares")
+        if self.num_lanes % num_workers:
+            raise InputError(
+                f"training: {self.num_lanes} lanes of a batch of {self.batch_size} cannot be shared by {num_workers} "
+                "workers; set pretrain.num_lanes to a multiple of them"
+            )
         share = self.batch_size // num_workers
         rows = slice(rank * share, (rank + 1) * share)
         order = self.order(epoch)
         for step in range(first_step, self.steps_per_epoch):
-            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self._read(batch[rows], rows, self.batch_size)
+            yield self._read(order[step, rows], rows, self.batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
-        """All clips of one epoch in order, int64 [N, 2]: (partition, clip within it)."""
+        """The clips of one epoch, int64 [steps, B, 2]: (partition, clip within it)."""
         rng = np.random.default_rng((self._seed, epoch))
-        windows = self._windows(rng.permutation(len(self._partitions)))
-        return np.concatenate([rng.permutation(self._clips_of(window)) for window in windows])
+        clips = self._clips_of(rng.permutation(len(self._partitions)))
+        lanes = [self._shuffled(lane, rng) for lane in np.array_split(clips, self.num_lanes)]
+        share = self.batch_size // self.num_lanes
+        kept = np.stack([lane[: self.steps_per_epoch * share] for lane in lanes])
+        by_step = kept.reshape(self.num_lanes, self.steps_per_epoch, share, 2).swapaxes(0, 1)
+        return by_step.reshape(self.steps_per_epoch, self.batch_size, 2)
 
-    def lowest_hash(self, num_clips: int, *, chunk: int = 256) -> Iterator[ClipBatch]:
-        """Up to `num_clips` clips of lowest hash of their id, in chunks: the same ones in every run over a corpus."""
-        everything = self._clips_of(range(len(self._partitions)))
-        ids = np.concatenate([p.sample_ids for p in self._partitions])
-        chosen = everything[order_by_hash(ids)[:num_clips]]
-        for first in range(0, len(chosen), chunk):
-            part = chosen[first : first + chunk]
+    def fixed_sample(self, num_clips: int, *, chunk: int = 256) -> Iterator[ClipBatch]:
+        """Up to `num_clips` clips, in chunks: the same ones in every run over a corpus.
+
+        They fill whole partitions (each is a random part of the corpus, as ids are dealt out by hash), so that a sample
+        of a large corpus reads a few files.
+        """
+        return self._chunks(self._everything()[self._sample_order[:num_clips]], chunk)
+
+    def share_of_all(self, rank: int, num_workers: int, *, chunk: int = 256) -> Iterator[ClipBatch]:
+        """This worker's clips, in chunks, when all clips are cut into neighbouring, nearly equal shares."""
+        return self._chunks(np.array_split(self._everything(), num_workers)[rank], chunk)
+
+    def sample_ids_of_share(self, rank: int, num_workers: int) -> np.ndarray:
+        """The ids of `share_of_all`, in its order."""
+        return np.array_split(self.sample_ids, num_workers)[rank]
+
+    def _chunks(self, clips: np.ndarray, size: int) -> Iterator[ClipBatch]:
+        for first in range(0, len(clips), size):
+            part = clips[first : first + size]
             yield self._read(part, slice(0, len(part)), len(part))
 
-    def _windows(self, partitions: np.ndarray) -> list[list[int]]:
-        """Neighbouring partitions, grouped as long as they fit into the shuffle buffer."""
-        windows: list[list[int]] = []
-        room = 0
-        for index in partitions:
-            size = len(self._partitions[index].sample_ids)
-            if not windows or size > room:
-                windows.append([])
-                room = self._window_clips
-            windows[-1].append(int(index))
-            room -= size
-        return windows
+    def _train_split(self, spec: OrderSpec) -> list[np.ndarray]:
+        """Of each partition, the clips that training sees: all, or all but those that every epoch is measured on."""
+        is_trained = np.ones(self.num_clips, dtype=bool)
+        if spec.hold_out_eval:
+            if self.num_clips < 2 * spec.eval_samples:
+                raise InputError(
+                    f"training: pretrain.hold_out_eval would take {spec.eval_samples} of {self.num_clips} clips; "
+                    f"set pretrain.eval_samples to {self.num_clips // 2} or less"
+                )
+            is_trained[self._sample_order[: spec.eval_samples]] = False
+        cuts = np.cumsum([len(p) for p in self._partitions])[:-1]
+        return [np.flatnonzero(part) for part in np.split(is_trained, cuts)]
 
-    def _clips_of(self, partitions: Sequence[int] | range) -> np.ndarray:
-        sizes = [len(self._partitions[p].sample_ids) for p in partitions]
-        return np.stack((np.repeat(list(partitions), sizes), np.concatenate([np.arange(n) for n in sizes])), axis=1)
+    def _shuffled(self, lane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The clips of a lane, mixed within windows of neighbouring partitions that fit into its shuffle buffer."""
+        begins = np.concatenate(([0], np.flatnonzero(np.diff(lane[:, 0])) + 1, [len(lane)]))
+        cuts, begin = [], 0
+        for first, last in pairwise(begins):
+            if last - begin > self._window_clips and first > begin:
+                cuts.append(first)
+                begin = first
+        return np.concatenate([rng.permutation(window) for window in np.split(lane, cuts)])
+
+    def _clips_of(self, partitions: np.ndarray) -> np.ndarray:
+        """The clips that training sees of some partitions, one partition after the other, int64 [N, 2]."""
+        return _pairs(partitions, [self._trained[p] for p in partitions])
+
+    def _everything(self) -> np.ndarray:
+        """All clips in the order of `sample_ids`, int64 [N, 2]."""
+        return _pairs(np.arange(len(self._partitions)), [np.arange(len(p)) for p in self._partitions])
 
     def _read(self, clips: np.ndarray, rows: slice, global_batch_size: int) -> ClipBatch:
         """The tensors of `clips` [B, 2], one visit per partition."""
@@ -178,36 +237,58 @@ class _Cache:
             self._num_bytes -= _num_bytes(dropped)
 
 
+def _pairs(partitions: np.ndarray, clips: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack((np.repeat(partitions, [len(c) for c in clips]), np.concatenate(clips)), axis=1)
+
+
 def _num_bytes(arrays: tuple[np.ndarray, ...]) -> int:
     return sum(a.nbytes for a in arrays)
 
 
-def _batch_size(wanted: int, num_clips: int, num_workers: int) -> int:
-    """`wanted`, or what a smaller corpus gives, in equal shares of at least two clips per worker."""
-    batch_size = min(wanted, num_clips) // num_workers * num_workers
+def _batch_and_lanes(spec: OrderSpec, num_clips: int, num_workers: int) -> tuple[int, int]:
+    """What the configuration asks for, or what a smaller corpus gives: at least two clips a worker."""
+    batch_size = min(spec.batch_size, num_clips)
+    # A corpus of a few clips is no matter of reading: as many lanes as workers do.
+    num_lanes = spec.lanes if batch_size >= spec.lanes else num_workers
+    batch_size = batch_size // num_lanes * num_lanes
     if batch_size < 2 * num_workers:
         raise InputError(
-            f"training: {num_clips} clips in batches of {wanted} give {num_workers} workers less than the two clips "
-            f"each that a contrastive loss needs; ingest at least {2 * num_workers} clips or set fewer workers"
+            f"training: {num_clips} clips in batches of {spec.batch_size} give {num_workers} workers less than the two "
+            f"clips each that a contrastive loss needs; ingest at least {2 * num_workers} clips or set fewer workers"
         )
-    return batch_size
+    return batch_size, num_lanes
 
 
 def _read_index(files: Sequence[str], filesystem: pyarrow.fs.FileSystem) -> tuple[list[_Partition], int]:
     """The partitions in the order of their first id, and the bytes of one clip."""
     partitions: list[_Partition] = []
     shapes: dict[tuple, str] = {}
-    for path in files:
-        ids = np.array(_read_table(path, filesystem, ("sample_id",))["sample_id"].to_pylist(), dtype=object)
-        if len(ids) == 0:
-            continue
-        row_of = np.argsort(ids, kind="stable")
-        partitions.append(_Partition(path, ids[row_of], row_of))
-        shapes.setdefault(_clip_shape(path, filesystem), path)
+    with ThreadPoolExecutor(INDEX_THREADS) as pool:
+        for path, (ids, shape) in zip(files, pool.map(lambda f: _read_ids(f, filesystem), files), strict=True):
+            if len(ids) == 0:
+                continue
+            row_of = np.argsort(ids, kind="stable")
+            partitions.append(_Partition(path, ids[row_of], row_of))
+            shapes.setdefault(shape, path)
     if len(shapes) > 1:
         raise TableError(f"clips: files hold different clip shapes, such as {list(shapes.values())[:2]}; ingest again")
     partitions.sort(key=lambda p: p.sample_ids[0])
     return partitions, sum(next(iter(shapes))) if shapes else 1
+
+
+def _sample_order(partitions: list[_Partition]) -> np.ndarray:
+    """All clips, partitions by the hash of their first id and clips by their own: indices into `sample_ids`, [N]."""
+    if not partitions:
+        return np.empty(0, dtype=np.int64)
+    first = np.cumsum([0, *(len(p) for p in partitions)])
+    places = order_by_hash(p.sample_ids[0] for p in partitions)
+    return np.concatenate([first[i] + order_by_hash(partitions[i].sample_ids) for i in places])
+
+
+def _read_ids(path: str, filesystem: pyarrow.fs.FileSystem) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The ids of a file, and the bytes of each tensor of a clip."""
+    table = _read_table(path, filesystem, ("sample_id",))
+    return np.array(table["sample_id"].to_pylist(), dtype=object), _clip_shape(path, filesystem)
 
 
 def _clip_shape(path: str, filesystem: pyarrow.fs.FileSystem) -> tuple[int, ...]:

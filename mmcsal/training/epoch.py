@@ -1,11 +1,17 @@
 """One pass over the corpus."""
 
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
+from mmcsal.losses.pcl import PclSpec
+from mmcsal.training.clusters import refit_prototypes
 from mmcsal.training.data import ClipBatches
+from mmcsal.training.prefetch import ahead
 from mmcsal.training.state import TrainState
 from mmcsal.training.step import train_step
+
+Item = TypeVar("Item")
 
 
 def train_epoch(
@@ -22,15 +28,41 @@ def train_epoch(
     Args:
         forward: `state.module` wrapped for several workers; None = unwrapped.
         on_step: called after each step with the state and the figures of the step.
-    Returns: the figures of `train_step`, averaged over the steps done here.
+    Returns: the figures of `train_step`, averaged over all steps of the epoch, also those before a resume; and of the
+        steps done here `steps_per_s` and `data_wait_share`, the share of the time spent waiting for batches.
     """
-    sums: dict[str, float] = {}
-    num_steps = 0
-    for batch in batches.epoch(state.epoch, rank=rank, num_workers=num_workers, first_step=state.step_in_epoch):
+    _refit_when_due(state, batches)
+    steps_done, watch = state.steps_per_epoch - state.step_in_epoch, Stopwatch()
+    start = {"rank": rank, "num_workers": num_workers, "first_step": state.step_in_epoch}
+    epoch, begun_s = state.epoch, time.perf_counter()
+    for batch in watch.waiting_for(ahead(lambda: batches.epoch(epoch, **start))):
         figures = train_step(state, batch, forward=forward)
         if on_step is not None:
             on_step(state, figures)
-        num_steps += 1
-        for name, value in figures.items():
-            sums[name] = sums.get(name, 0.0) + value
-    return {name: value / num_steps for name, value in sums.items()}
+    means = {name: value / state.steps_per_epoch for name, value in state.sums.items()}
+    wall_s = time.perf_counter() - begun_s
+    return {**means, "steps_per_s": steps_done / wall_s, "data_wait_share": watch.waited_s / wall_s}
+
+
+class Stopwatch:
+    """Seconds spent waiting for the next item."""
+
+    def __init__(self) -> None:
+        self.waited_s = 0.0
+
+    def waiting_for(self, items: Iterator[Item]) -> Iterator[Item]:
+        """The same items."""
+        while True:
+            begun_s = time.perf_counter()
+            item = next(items, None)
+            self.waited_s += time.perf_counter() - begun_s
+            if item is None:
+                return
+            yield item
+
+
+def _refit_when_due(state: TrainState, batches: ClipBatches) -> None:
+    """New k-means prototypes at the start of an epoch; in the middle of one, those of its start are in the state."""
+    spec = state.spec.objective.proto
+    if isinstance(spec, PclSpec) and state.epoch >= spec.start_epoch and state.step_in_epoch == 0:
+        state.assignments = refit_prototypes(state.module.objective, state.encoders, batches)

@@ -8,17 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.losses import MmsslObjective
 from mmcsal.models import ModelSpec, build_model
 from mmcsal.models.two_tower import MODALITIES, TwoTower
+from mmcsal.training.best import BestEpoch
+from mmcsal.training.clusters import Assignments
 from mmcsal.training.module import Mmssl
-from mmcsal.training.schedule import warmup_cosine
+from mmcsal.training.schedule import learning_rate_factor
 from mmcsal.training.spec import PretrainSpec
 
 # What a run may change between a checkpoint and its resume without changing its result.
-NOT_IN_HASH = {"num_workers", "threads_per_worker", "cache_bytes", "eval_samples"}
+NOT_IN_HASH = {
+    *("num_workers", "min_workers", "threads_per_worker", "cache_bytes"),
+    *("checkpoint_every_steps", "compile", "channels_last"),  # these change the last digits alone
+}
 
 
 class TrainState:
@@ -39,11 +45,19 @@ class TrainState:
         self.spec, self.model_spec, self.seed, self.steps_per_epoch = spec, model_spec, seed, steps_per_epoch
         self.config_hash = config_hash(spec, model_spec, seed, steps_per_epoch)
         self.device = torch.device(device)
-        self.module = _build_module(spec, model_spec, seed).to(self.device)
+        check_micro_batches(spec, model_spec)
+        self.module = _in_layout(_build_module(spec, model_spec, seed).to(self.device), spec.channels_last)
+        self.average = _average_of(self.module.model, spec.ema_decay)
+        if spec.compile:  # in place, so that names in a checkpoint do not change
+            self.model.video_encoder.compile()
+            self.model.audio_encoder.compile()
         self.optimizer = AdamW(_parameter_groups(self.module, spec.weight_decay), lr=spec.learning_rate)
         self.scheduler = LambdaLR(self.optimizer, self._learning_rate_factor)
         self.epoch = 0  # epochs finished
         self.step_in_epoch = 0  # steps finished of the one under way
+        self.sums: dict[str, float] = {}  # of the figures of the epoch's steps so far
+        self.assignments: Assignments | None = None  # of this epoch, where prototypes are k-means centres
+        self.best = BestEpoch()
         self.centroids: dict[str, Tensor] = {}  # modality -> [D], over training data, once training has ended
 
     @property
@@ -52,12 +66,22 @@ class TrainState:
         return self.module.model
 
     @property
-    def done(self) -> bool:
-        """Whether all epochs are finished."""
-        return self.epoch >= self.spec.epochs
+    def encoders(self) -> TwoTower:
+        """What is measured and exported: the average of the weights where there is one, else the weights."""
+        if self.average is None:
+            return self.model
+        assert isinstance(self.average.module, TwoTower)
+        return self.average.module
 
-    def advance(self) -> None:
-        """Counts one finished step; after the last one of an epoch, the epoch."""
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are finished, or no better one is to be expected."""
+        return self.epoch >= self.spec.epochs or self.best.ends_training(self.spec.best)
+
+    def advance(self, figures: dict[str, float]) -> None:
+        """Counts one finished step and adds its figures up; after the last step of an epoch, counts the epoch."""
+        before = self.sums if self.step_in_epoch else {}
+        self.sums = {name: before.get(name, 0.0) + value for name, value in figures.items()}
         self.step_in_epoch += 1
         if self.step_in_epoch == self.steps_per_epoch:
             self.epoch, self.step_in_epoch = self.epoch + 1, 0
@@ -66,15 +90,26 @@ class TrainState:
         """A complete checkpoint, for `torch.save` and `torch.load(weights_only=True)`; keys do not depend on a wrap."""
         return {
             "module": self.module.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "epoch": self.epoch,
             "step_in_epoch": self.step_in_epoch,
-            "centroids": self.centroids,
+            "sums": self.sums,
+            "assignments": None if self.assignments is None else self.assignments.state(),
+            "best": self.best.state(),
             "seed": self.seed,
             "steps_per_epoch": self.steps_per_epoch,
             "config_hash": self.config_hash,
+        }
+
+    def encoders_dict(self) -> dict[str, Any]:
+        """What `load_model` needs to embed clips, without what only training needs."""
+        return {
+            "model": self.encoders.state_dict(),
+            "centroids": self.centroids,
             "model_spec": self.model_spec.model_dump(mode="json"),
+            "config_hash": self.config_hash,
         }
 
     def load_state_dict(self, checkpoint: dict[str, Any]) -> None:
@@ -92,23 +127,30 @@ class TrainState:
         self.module.load_state_dict(checkpoint["module"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.scheduler.load_state_dict(checkpoint["scheduler"])
+        if self.average is not None:
+            self.average.load_state_dict(checkpoint["average"])
         self.epoch, self.step_in_epoch = checkpoint["epoch"], checkpoint["step_in_epoch"]
-        self.centroids = {m: c.to(self.device) for m, c in checkpoint["centroids"].items()}
+        self.sums, self.best = checkpoint["sums"], BestEpoch(**checkpoint["best"])
+        self.assignments = Assignments(**checkpoint["assignments"]) if checkpoint["assignments"] else None
 
     def _learning_rate_factor(self, step: int) -> float:
         total_steps = self.spec.epochs * self.steps_per_epoch
-        return warmup_cosine(step, total_steps=total_steps, warmup_fraction=self.spec.warmup_fraction)
+        return learning_rate_factor(
+            step,
+            total_steps=total_steps,
+            warmup_fraction=self.spec.warmup_fraction,
+            schedule=self.spec.schedule,
+        )
 
 
 def load_model(checkpoint: dict[str, Any], device: str = "cpu") -> tuple[TwoTower, dict[str, Tensor]]:
     """The trained model in eval mode, and the centroids [D] by modality (empty before training has ended).
 
-    Needs the checkpoint alone: no configuration, no corpus.
+    Args:
+        checkpoint: of `TrainState.encoders_dict`; no configuration and no corpus is needed.
     """
     model = build_model(_without_weight_files(checkpoint["model_spec"]), seed=0)
-    prefix = "model."
-    weights = {k.removeprefix(prefix): v for k, v in checkpoint["module"].items() if k.startswith(prefix)}
-    model.load_state_dict(weights)
+    model.load_state_dict(checkpoint["model"])
     return model.to(device).eval(), {m: c.to(device) for m, c in checkpoint["centroids"].items()}
 
 
@@ -128,7 +170,32 @@ def _build_module(spec: PretrainSpec, model_spec: ModelSpec, seed: int) -> Mmssl
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         objective = MmsslObjective(spec.objective, MODALITIES, model_spec.head.embedding_width)
-    return Mmssl(model, objective)
+    return Mmssl(model, objective, use_bfloat16=spec.precision == "bfloat16")
+
+
+def check_micro_batches(spec: PretrainSpec, model_spec: ModelSpec) -> None:
+    """Raises InputError where micro batches would change the result instead of saving memory."""
+    dependent = [m for m in MODALITIES if getattr(model_spec, m).depends_on_batch]
+    if spec.micro_batch_size is not None and dependent:
+        raise InputError(
+            f"pretrain.micro_batch_size: the {' and '.join(dependent)} encoder normalises over the clips of a pass, so "
+            f"that smaller passes give another result; use model.{dependent[0]}.norm=group or frozen"
+        )
+
+
+def _average_of(model: TwoTower, decay: float | None) -> AveragedModel | None:
+    if decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True).requires_grad_(False)
+
+
+def _in_layout(module: Mmssl, channels_last: bool) -> Mmssl:
+    if channels_last:
+        for parameter in module.parameters():
+            layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(parameter.ndim)
+            if layout is not None:
+                parameter.data = parameter.data.to(memory_format=layout)
+    return module
 
 
 def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 
 from mmcsal.contracts.errors import MmcsalError
-from mmcsal.training.augment import two_views
+from mmcsal.training.augment import View, two_views
 from mmcsal.training.data import ClipBatch
+from mmcsal.training.grad_cache import cached_backward
+from mmcsal.training.module import Assigned, Loss
 from mmcsal.training.state import TrainState
 
 
@@ -34,9 +36,9 @@ def train_step(state: TrainState, batch: ClipBatch, *, forward: Callable[..., An
         rows=batch.rows,
         global_batch_size=batch.global_batch_size,
     )
-    loss, parts = (forward or module)(*views)
+    assigned = state.assignments.of(batch.sample_ids, state.device) if state.assignments else None
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss, parts = _backward(state, views, assigned, forward or module)
     for parameter in module.objective.frozen_parameters(state.epoch):
         parameter.grad = None  # AdamW skips what has no gradient
     gradient_norm = torch.nn.utils.clip_grad_norm_(module.parameters(), spec.gradient_clip_norm)
@@ -44,12 +46,25 @@ def train_step(state: TrainState, batch: ClipBatch, *, forward: Callable[..., An
     if not torch.isfinite(gradient_norm):
         raise MmcsalError(
             f"training: the gradient is not finite in epoch {state.epoch}, step {state.step_in_epoch} "
-            f"(loss {parts['loss'].item()}); lower pretrain.learning_rate (now {spec.learning_rate})"
+            f"(loss {loss.item()}); lower pretrain.learning_rate (now {spec.learning_rate})"
         )
     told = {"gradient_norm": gradient_norm.item(), "learning_rate": state.scheduler.get_last_lr()[0]}
     state.optimizer.step()
     module.objective.after_step()
+    if state.average is not None:
+        state.average.update_parameters(module.model)
     state.scheduler.step()
-    state.advance()
     told["temperature"] = module.objective.cross.temperature
-    return {**{name: part.item() for name, part in parts.items()}, **told}
+    figures = {**{name: part.item() for name, part in parts.items()}, **told}
+    state.advance(figures)
+    return figures
+
+
+def _backward(state: TrainState, views: tuple[View, View], assigned: Assigned, forward: Callable[..., Any]) -> Loss:
+    """The loss, and its gradients as the workers' mean; in pieces where they are asked for and fewer than the rows."""
+    size = state.spec.micro_batch_size
+    if size is not None and size < 2 * len(views[0].video_BTHWC):
+        return cached_backward(state.module, *views, assigned, size)
+    loss, parts = forward(*views, assigned)
+    loss.backward()
+    return loss, parts

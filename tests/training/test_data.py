@@ -7,11 +7,13 @@ import pytest
 
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.contracts.ids import order_by_hash
+from mmcsal.training import data
 from mmcsal.training.data import ClipBatches
 from mmcsal.training.spec import PretrainSpec
 
 IDS = [f"s{i}" for i in range(53)]
 PARTITIONS = [IDS[0:10], IDS[10:17], [], IDS[17:40], IDS[40:53]]
+MANY = [[f"s{16 * p + i}" for i in range(16)] for p in range(12)]
 
 
 def ids_of(batches: ClipBatches, epoch: int, **kwargs) -> list[list[str]]:
@@ -62,19 +64,42 @@ def test_order_depends_on_the_corpus_not_on_how_it_is_listed_or_stored(shuffle_b
 
 
 def test_small_caches_change_nothing_but_memory(clip_files, filesystem):
-    files = clip_files(PARTITIONS)
-    small = ClipBatches(files, filesystem, spec(cache_bytes=1), seed=0)
-    expected = ids_of(ClipBatches(files, filesystem, spec(), seed=0), 0)
+    files = clip_files(MANY)
+    small = ClipBatches(files, filesystem, spec(cache_bytes=1, shuffle_buffer_bytes=1, num_lanes=1), seed=0)
+    expected = ids_of(ClipBatches(files, filesystem, spec(shuffle_buffer_bytes=1, num_lanes=1), seed=0), 0)
     assert ids_of(small, 0) == expected
-    assert len(small._cache._entries) == 1
+    assert len(small._cache._entries) <= 3, "what one lane mixes, and its two neighbours"
 
 
-def test_shuffle_buffer_bounds_how_many_partitions_are_mixed(clip_files, filesystem):
-    batches = ClipBatches(clip_files(PARTITIONS), filesystem, spec(shuffle_buffer_bytes=1), seed=0)
-    order = batches.order(0)
-    runs = 1 + np.count_nonzero(np.diff(order[:, 0]))
-    assert runs == 4, "with no room to mix, partitions come one after the other"
-    assert not all((np.diff(order[order[:, 0] == p, 1]) > 0).all() for p in range(4)), "rows are shuffled all the same"
+@pytest.mark.parametrize("num_workers", [1, 2, 4])
+def test_all_workers_together_read_the_corpus_about_once_an_epoch(num_workers, clip_files, filesystem, monkeypatch):
+    """Before there were lanes, every worker read every file."""
+    files, read = clip_files(MANY), []
+    read_table = data._read_table
+    monkeypatch.setattr(data, "_read_table", lambda path, *rest: read.append(path) or read_table(path, *rest))
+    wanted = spec(cache_bytes=1, shuffle_buffer_bytes=1, num_lanes=4)
+    for rank in range(num_workers):
+        batches = ClipBatches(files, filesystem, wanted, seed=0, num_workers=num_workers)
+        read.clear() if rank == 0 else None
+        for _ in batches.epoch(0, rank=rank, num_workers=num_workers):
+            pass
+    num_index_reads = (num_workers - 1) * len(MANY)
+    # A partition on the border of two lanes is read by the workers of both.
+    assert len(MANY) <= len(read) - num_index_reads <= len(MANY) + 3
+
+
+def test_a_lane_mixes_as_many_partitions_as_its_share_of_the_shuffle_buffer_holds(clip_files, filesystem):
+    files = clip_files(MANY)
+    for buffer_clips, at_most in ((1, 1), (40, 3)):
+        clip_bytes = ClipBatches(files, filesystem, spec(), seed=0).clip_bytes
+        batches = ClipBatches(
+            files, filesystem, spec(shuffle_buffer_bytes=2 * buffer_clips * clip_bytes, num_lanes=2), seed=0
+        )
+        lane = batches.order(0)[:, :4].reshape(-1, 2)
+        # Clips of one partition are spread over no more of the lane than the window that they were mixed in.
+        span = max(np.ptp(np.flatnonzero(lane[:, 0] == p)) for p in np.unique(lane[:, 0]))
+        assert span < at_most * 16
+        assert not all((np.diff(lane[lane[:, 0] == p, 1]) > 0).all() for p in np.unique(lane[:, 0])), "rows are mixed"
 
 
 def test_resume_in_an_epoch_goes_on_where_it_stopped(clip_files, filesystem):
@@ -82,13 +107,33 @@ def test_resume_in_an_epoch_goes_on_where_it_stopped(clip_files, filesystem):
     assert ids_of(batches, 1, first_step=4) == ids_of(batches, 1)[4:]
 
 
-def test_lowest_hash_clips_are_the_same_in_any_order_of_files(clip_files, filesystem):
+def test_the_fixed_sample_is_the_same_in_any_order_of_files_and_fills_partitions(clip_files, filesystem):
     files = clip_files(PARTITIONS)
-    expected = [IDS[i] for i in order_by_hash(IDS)[:20]]
+    whole = [p for p in PARTITIONS if p]
+    first = [whole[i] for i in order_by_hash(min(p) for p in whole)]
+    expected = [p[i] for p in map(sorted, first) for i in order_by_hash(p)]
     for listed in (files, files[::-1]):
         batches = ClipBatches(listed, filesystem, spec(), seed=0)
-        assert [s for b in batches.lowest_hash(20, chunk=7) for s in b.sample_ids] == expected
-    assert sum(len(b.sample_ids) for b in batches.lowest_hash(999)) == 53
+        assert [s for b in batches.fixed_sample(20, chunk=7) for s in b.sample_ids] == expected[:20]
+    assert sum(len(b.sample_ids) for b in batches.fixed_sample(999)) == 53
+
+
+def test_clips_that_are_held_out_are_measured_and_never_trained_on(clip_files, filesystem):
+    batches = ClipBatches(clip_files(PARTITIONS), filesystem, spec(eval_samples=9, hold_out_eval=True), seed=0)
+    held_out = {s for b in batches.fixed_sample(9) for s in b.sample_ids}
+    seen = [set(chain(*ids_of(batches, epoch))) for epoch in range(8)]
+    assert len(held_out) == 9
+    assert not any(held_out & ids for ids in seen)
+    assert set.union(*seen) == set(IDS) - held_out
+    with pytest.raises(InputError, match="eval_samples to 26"):
+        ClipBatches(clip_files(PARTITIONS), filesystem, spec(eval_samples=27, hold_out_eval=True), seed=0)
+
+
+def test_shares_of_all_clips_are_everything_once(clip_files, filesystem):
+    batches = ClipBatches(clip_files(PARTITIONS), filesystem, spec(), seed=0)
+    shares = [[s for b in batches.share_of_all(rank, 3, chunk=5) for s in b.sample_ids] for rank in range(3)]
+    assert sorted(chain(*shares)) == sorted(IDS)
+    assert [list(batches.sample_ids_of_share(rank, 3)) for rank in range(3)] == shares
 
 
 def test_gray_clips_have_one_channel(clip_files, filesystem):
@@ -101,8 +146,9 @@ def test_gray_clips_have_one_channel(clip_files, filesystem):
 
 def test_batch_shrinks_to_a_small_corpus(clip_files, filesystem):
     files = clip_files([IDS[:5], IDS[5:11]])
-    assert ClipBatches(files, filesystem, spec(batch_size=64), seed=0).batch_size == 11
-    assert ClipBatches(files, filesystem, spec(batch_size=64), seed=0, num_workers=2).batch_size == 10
+    assert ClipBatches(files, filesystem, spec(batch_size=64), seed=0).batch_size == 8, "whole lanes"
+    assert ClipBatches(files, filesystem, spec(batch_size=64, num_lanes=16), seed=0).batch_size == 11
+    assert ClipBatches(files, filesystem, spec(batch_size=64, num_lanes=16), seed=0, num_workers=2).batch_size == 10
 
 
 def test_too_few_clips_are_told(clip_files, filesystem):

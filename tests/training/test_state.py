@@ -4,10 +4,12 @@ import torch
 from mmcsal.contracts.errors import InputError, MmcsalError
 from mmcsal.models import ModelSpec
 from mmcsal.models.tiny_video import TinyVideoSpec
+from mmcsal.training.best import BestSpec
 from mmcsal.training.calibrate import calibrate_norms
 from mmcsal.training.data import ClipBatches
+from mmcsal.training.embed import embed_clips, encode_batches
 from mmcsal.training.epoch import train_epoch
-from mmcsal.training.evaluate import embed_clips, evaluate, measure_centroids
+from mmcsal.training.evaluate import evaluate, measure_centroids
 from mmcsal.training.spec import PretrainSpec
 from mmcsal.training.state import TrainState, load_model
 from mmcsal.training.step import train_step
@@ -145,9 +147,9 @@ def test_model_and_centroids_come_back_from_the_checkpoint_alone(batches, tmp_pa
     state = fresh(batches)
     train_epoch(state, batches)
     measure_centroids(state, batches)
-    torch.save(state.state_dict(), tmp_path / "state.pt")
+    torch.save(state.encoders_dict(), tmp_path / "state.pt")
     model, centroids = load_model(torch.load(tmp_path / "state.pt", weights_only=True))
-    (clips,) = batches.lowest_hash(20)
+    (clips,) = batches.fixed_sample(20)
     z_video_ND, z_audio_ND = embed_clips(model, clips.video_BTHWC, clips.audio_BL)
     expected = embed_clips(state.model, clips.video_BTHWC, clips.audio_BL, batch_size=3)
     torch.testing.assert_close((z_video_ND, z_audio_ND), expected)
@@ -159,8 +161,8 @@ def test_calibrated_statistics_are_those_of_the_clips_and_training_does_not_noti
     state, other = fresh(batches), fresh(batches)
     train_epoch(state, batches)
     train_epoch(other, batches)
-    calibrate_norms(state.model, batches.lowest_hash(16, chunk=5))
-    (clips,) = batches.lowest_hash(16)
+    calibrate_norms(state.model, encode_batches(state.model, batches.fixed_sample(16, chunk=5)))
+    (clips,) = batches.fixed_sample(16)
     video = state.model.eval().video_encoder(clips.video_BTHWC.float() / 255)
     hidden = state.model.video_head.hidden(video).detach()
     torch.testing.assert_close(state.model.video_head.norm.running_mean, hidden.mean(dim=0), rtol=1e-4, atol=1e-5)
@@ -174,9 +176,112 @@ def test_evaluation_tells_all_figures_and_changes_nothing(batches):
     state = fresh(batches)
     before = {k: v.clone() for k, v in state.module.state_dict().items()}
     state.module.train()
-    figures = evaluate(state, batches.lowest_hash(16, chunk=5))
+    features = encode_batches(state.encoders, batches.fixed_sample(16, chunk=5))
+    figures = evaluate(state, features)
     assert state.module.training
     assert_same(state.module.state_dict(), before)
     assert {"gap", "alignment", "mix", "uniformity_video", "prototype_usage_audio"} <= figures.keys()
     assert all(isinstance(v, float) for v in figures.values())
-    assert figures == evaluate(state, list(batches.lowest_hash(16, chunk=5)))
+    assert figures == evaluate(state, features)
+
+
+def test_the_average_follows_the_weights_and_is_what_is_exported(batches):
+    spec = SPEC.model_copy(update={"ema_decay": 0.8})
+    state = fresh(batches, spec)
+    expected = None
+    for batch in batches.epoch(0):
+        train_step(state, batch)
+        weight = state.model.audio_head.output.weight.detach()
+        expected = weight.clone() if expected is None else 0.8 * expected + 0.2 * weight
+    found = state.encoders.audio_head.output.weight
+    torch.testing.assert_close(found, expected)
+    assert not torch.equal(found, weight)
+    assert torch.equal(state.encoders_dict()["model"]["audio_head.output.weight"], found)
+
+
+def test_without_an_average_the_weights_are_exported(batches):
+    state = fresh(batches)
+    assert state.encoders is state.model
+
+
+@pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"channels_last": True}])
+def test_half_precision_and_layout_train_about_the_same(change, batches):
+    plain, other = fresh(batches), fresh(batches, SPEC.model_copy(update=change))
+    assert train_epoch(other, batches)["loss"] == pytest.approx(train_epoch(plain, batches)["loss"], rel=0.02)
+    weights = [p.dtype for p in other.module.parameters()]
+    assert set(weights) == {torch.float32}
+
+
+def test_bfloat16_reaches_the_encoders_and_ends_before_the_heads(batches):
+    state = fresh(batches, SPEC.model_copy(update={"precision": "bfloat16"}))
+    seen = {}
+    state.model.video_encoder.place.register_forward_hook(lambda _, __, out: seen.update(encoder=out.dtype))
+    state.model.video_head.output.register_forward_hook(lambda _, __, out: seen.update(head=out.dtype))
+    train_step(state, next(batches.epoch(0)))
+    assert seen == {"encoder": torch.bfloat16, "head": torch.float32}
+
+
+def test_convolutions_are_laid_out_as_asked(batches):
+    state = fresh(batches, SPEC.model_copy(update={"channels_last": True}))
+    convolutions = [p for p in state.model.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]
+    assert convolutions
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in convolutions)
+
+
+def test_micro_batches_train_what_whole_batches_train(batches):
+    """Also where the last piece is smaller: 12 rows of two views in pieces of 5."""
+    whole, pieces = fresh(batches), fresh(batches, SPEC.model_copy(update={"micro_batch_size": 5}))
+    for batch in batches.epoch(0):
+        expected, found = train_step(whole, batch), train_step(pieces, batch)
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+        assert found["gradient_norm"] == pytest.approx(expected["gradient_norm"], rel=1e-3)
+
+
+def test_micro_batches_are_refused_where_they_would_change_the_result(batches):
+    model = ModelSpec.model_validate({"video": {"kind": "resnet18", "norm": "batch"}, "audio": {"kind": "tiny"}})
+    with pytest.raises(InputError, match=r"the video encoder .* model.video.norm=group"):
+        TrainState(SPEC.model_copy(update={"micro_batch_size": 2}), model, seed=0, steps_per_epoch=1)
+
+
+def test_training_ends_when_the_patience_is_spent(batches):
+    state = fresh(batches, SPEC.model_copy(update={"best": BestSpec(patience_epochs=1)}))
+    for epoch, loss in enumerate((2.0, 3.0)):
+        assert not state.done
+        state.best = state.best.after(epoch, {"eval_loss": loss}, state.spec.best)
+    assert state.done
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"), [(1, 3, "from 1 to 3"), (4, 2, "min_workers 4 exceeds"), (None, 5, "num_workers 5")]
+)
+def test_every_number_of_workers_that_may_come_needs_equal_shares(low, high, told):
+    with pytest.raises(ValueError, match=told):
+        PretrainSpec(batch_size=32, num_workers=high, min_workers=low)
+
+
+def test_lanes_that_do_not_fit_are_told():
+    with pytest.raises(ValueError, match="num_lanes 5 must divide batch_size 32"):
+        PretrainSpec(batch_size=32, num_lanes=5)
+    with pytest.raises(ValueError, match="use num_lanes=16"):
+        PretrainSpec(batch_size=32, num_workers=16)
+    assert PretrainSpec(batch_size=32, num_workers=16, num_lanes=16).lanes == 16
+
+
+def test_labels_are_reported_where_there_are_enough(batches):
+    state = fresh(batches)
+    features = encode_batches(state.encoders, batches.fixed_sample(20))
+    labels_N = torch.arange(20) // 2 % 2
+    assert "knn_joint" in evaluate(state, features, labels_N)
+    for too_few in (torch.where(torch.arange(20) < 19, labels_N, -1), torch.zeros(20, dtype=torch.int64), None):
+        assert "knn_joint" not in evaluate(state, features, too_few)
+    figures = evaluate(state, features, labels_N)
+    assert {"nmi_joint", "knn_video_to_audio", "linear_video", "class_recall_at_1_audio_to_video"} <= figures.keys()
+
+
+def test_prototypes_and_the_shift_are_measured_side_by_side(batches):
+    state = fresh(batches)
+    compared = measure_centroids(state, batches)
+    assert compared["shifted"]["gap"] < 0.2 * compared["trained"]["gap"]
+    centroids = {m: c.clone() for m, c in state.centroids.items()}
+    measure_centroids(state, batches, max_clips=7)
+    assert not torch.equal(state.centroids["video"], centroids["video"])

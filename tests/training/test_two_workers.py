@@ -18,6 +18,9 @@ def load_script():
     return module
 
 
+script = load_script()
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where both workers have left their results."""
@@ -27,17 +30,30 @@ def folder(tmp_path_factory):
     return path
 
 
+def whole(case: str) -> dict:
+    return script.gradients(case, slice(0, script.BATCH_SIZE), wrap=False)
+
+
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("preset", ["default", "paper"])
-def test_two_workers_have_the_gradients_of_one(preset, folder):
-    script = load_script()
-    expected = script.gradients(preset, slice(0, script.BATCH_SIZE), wrap=False)
+@pytest.mark.parametrize("case", script.CASES)
+def test_two_workers_have_the_gradients_of_one(case, folder):
+    expected = whole(case)
     for rank in range(2):
-        found = torch.load(folder / f"{preset}-{rank}.pt")
+        found = torch.load(folder / f"{case}-{rank}.pt")
         torch.testing.assert_close(found["loss"], expected["loss"], rtol=1e-9, atol=0)
-        assert found["gradients"].keys() == expected["gradients"].keys()
-        for name, gradient in expected["gradients"].items():
-            error = (found["gradients"][name] - gradient).norm() / gradient.norm()
-            assert error < 1e-6, (name, error)
+        assert_same_gradients(found, expected)
         for name, buffer in expected["buffers"].items():
             torch.testing.assert_close(found["buffers"][name], buffer, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_micro_batches_have_the_gradients_of_the_whole_batch():
+    expected, found = whole("default"), whole("micro batches")
+    torch.testing.assert_close(found["loss"], expected["loss"], rtol=1e-9, atol=0)
+    assert_same_gradients(found, expected)
+
+
+def assert_same_gradients(found: dict, expected: dict) -> None:
+    assert found["gradients"].keys() == expected["gradients"].keys()
+    for name, gradient in expected["gradients"].items():
+        error = (found["gradients"][name] - gradient).norm() / gradient.norm()
+        assert error < 1e-6, (name, error)

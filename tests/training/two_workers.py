@@ -2,52 +2,86 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from mmcsal.losses import MmsslObjective, MmsslSpec
 from mmcsal.models import ModelSpec, build_model
 from mmcsal.models.projection import ProjectionSpec
+from mmcsal.training.augment import View
+from mmcsal.training.grad_cache import cached_backward
 from mmcsal.training.module import Mmssl
 
 BATCH_SIZE = 8
-PRESETS = ("default", "paper")
+NUM_PROTOTYPES = 6
+WIDTH = 16
+# Objectives, with `micro_batch_size` beside them where the encoders see the batch in pieces.
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {"preset": "paper"},
+    "queue": {"proto": {"queue_rows": 12}},
+    "pcl": {"proto": {"kind": "pcl"}},
+    "micro batches": {"micro_batch_size": 3},
+}
 
 
-def build(preset: str) -> Mmssl:
+def build(case: str) -> Mmssl:
     """The whole Stage 1 module, in float64; alike in every process."""
-    spec = ModelSpec(head=ProjectionSpec(hidden_width=24, embedding_width=16))
-    objective_spec = MmsslSpec.model_validate(
-        {"preset": preset, "lambda_centroid": 1.0, "proto": {"num_prototypes": 6}}
-    )
+    spec = ModelSpec(head=ProjectionSpec(hidden_width=24, embedding_width=WIDTH))
+    given = {key: value for key, value in CASES[case].items() if key != "micro_batch_size"}
+    proto = {**given.pop("proto", {}), "num_prototypes": NUM_PROTOTYPES}
+    objective_spec = MmsslSpec.model_validate({"lambda_centroid": 1.0, **given, "proto": proto})
     torch.manual_seed(1)
-    return Mmssl(build_model(spec, seed=0), MmsslObjective(objective_spec, ("video", "audio"), 16)).double()
+    module = Mmssl(build_model(spec, seed=0), MmsslObjective(objective_spec, ("video", "audio"), WIDTH)).double()
+    if case == "pcl":
+        for seed, prototypes in enumerate(module.objective.proto.values()):
+            generator = torch.Generator().manual_seed(seed)
+            prototypes.refit(F.normalize(torch.randn(40, WIDTH, generator=generator), dim=1))
+    return module
 
 
-def views(rows: slice) -> tuple:
+def views(rows: slice, seed: int = 2) -> tuple[View, View]:
     """Two views of the rows of one fixed batch."""
-    generator = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(seed)
     made = []
     for _ in range(2):
         video = torch.rand(BATCH_SIZE, 6, 24, 24, 1, generator=generator, dtype=torch.float64)
         audio = torch.rand(BATCH_SIZE, 9000, generator=generator, dtype=torch.float64) - 0.5
-        made.append((video[rows], audio[rows]))
-    return tuple(made)
+        mask = torch.rand(BATCH_SIZE, 1, 4, generator=generator, dtype=torch.float64) * 0.3
+        made.append(View(video[rows], audio[rows], mask[rows]))
+    return made[0], made[1]
 
 
-def gradients(preset: str, rows: slice, *, wrap: bool) -> dict:
-    """Loss, gradients and buffers after one backward pass."""
-    module = build(preset).train()
-    forward = DistributedDataParallel(module) if wrap else module
-    loss, _ = forward(*views(rows))
-    loss.backward()
+def assigned(case: str, rows: slice) -> dict[str, torch.Tensor] | None:
+    """Prototypes of the rows where the objective asks for them; one row has none."""
+    if case != "pcl":
+        return None
+    numbers_B = torch.arange(BATCH_SIZE) - 1
+    return {"video": numbers_B[rows] % NUM_PROTOTYPES, "audio": (2 * numbers_B[rows]).clamp(-1, NUM_PROTOTYPES - 1)}
+
+
+def gradients(case: str, rows: slice, *, wrap: bool) -> dict:
+    """Loss, gradients and buffers after one backward pass; for a queue, after others have filled it."""
+    module = build(case).train()
+    forward = DistributedDataParallel(module, broadcast_buffers=False) if wrap else module
+    for seed in (3, 4) if case == "queue" else ():
+        forward(*views(rows, seed), None)
+    size = CASES[case].get("micro_batch_size")
+    if size is not None:
+        loss, _ = cached_backward(module, *views(rows), None, size)
+    else:
+        loss, _ = forward(*views(rows), assigned(case, rows))
+        loss.backward()
+    loss = loss.detach()
     if wrap:
-        dist.all_reduce(loss.data)
-        loss.data /= dist.get_world_size()
+        dist.all_reduce(loss)
+        loss /= dist.get_world_size()
     return {
-        "loss": loss.detach(),
+        "loss": loss,
         "gradients": {n: p.grad for n, p in module.named_parameters()},
         "buffers": dict(module.named_buffers()),
     }
@@ -57,9 +91,9 @@ def main(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     share = BATCH_SIZE // 2
-    for preset in PRESETS:
-        result = gradients(preset, slice(rank * share, (rank + 1) * share), wrap=True)
-        torch.save(result, folder / f"{preset}-{rank}.pt")
+    for case in CASES:
+        result = gradients(case, slice(rank * share, (rank + 1) * share), wrap=True)
+        torch.save(result, folder / f"{case}-{rank}.pt")
     dist.destroy_process_group()
 
 

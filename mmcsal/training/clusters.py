@@ -1,0 +1,74 @@
+"""Which prototype each sample was assigned to at the start of the epoch, for prototypes that are k-means centres."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmcsal.collectives import broadcast, gather_uneven, num_workers, worker_rank
+from mmcsal.contracts.ids import hash_ids
+from mmcsal.losses import MmsslObjective
+from mmcsal.losses.pcl import NOT_ASSIGNED, Pcl, PclSpec
+from mmcsal.models.two_tower import MODALITIES, TwoTower
+from mmcsal.training.data import ClipBatches
+from mmcsal.training.embed import embed_batches
+
+
+@dataclass(frozen=True)
+class Assignments:
+    """The prototype of every sample, by the hash of its id."""
+
+    hash_N: Tensor  # int64, ascending
+    by_modality: dict[str, Tensor]  # int32 [N]
+
+    def of(self, sample_ids: Sequence[str], device: torch.device) -> dict[str, Tensor]:
+        """modality -> the prototype of each sample, int64 [B]; -1 for a sample that is not known."""
+        hash_B = _signed_hashes(sample_ids)
+        place_B = torch.searchsorted(self.hash_N, hash_B).clamp_max(max(0, len(self.hash_N) - 1))
+        known_B = self.hash_N[place_B] == hash_B if len(self.hash_N) else torch.zeros(len(hash_B), dtype=torch.bool)
+        assigned = {m: torch.full((len(hash_B),), NOT_ASSIGNED) for m in self.by_modality}
+        for modality, assigned_N in self.by_modality.items():
+            assigned[modality][known_B] = assigned_N[place_B[known_B]].long()
+        return {modality: assigned_B.to(device) for modality, assigned_B in assigned.items()}
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint: `Assignments(**state)` is the same again."""
+        return {"hash_N": self.hash_N, "by_modality": self.by_modality}
+
+
+def refit_prototypes(objective: MmsslObjective, model: TwoTower, batches: ClipBatches) -> Assignments:
+    """New centres in the objective's prototypes of both modalities, and where each sample belongs.
+
+    Every worker calls it and embeds its share of the clips; centres are fitted on the samples of lowest hash.
+
+    Args:
+        objective: its prototypes are `Pcl`.
+        model: alike on every worker, running statistics as well.
+    """
+    spec = objective.spec.proto
+    assert isinstance(spec, PclSpec)
+    share = list(batches.sample_ids_of_share(worker_rank(), num_workers()))
+    own_hash_S = _signed_hashes(share)
+    hash_N, order_N = gather_uneven(own_hash_S).sort()
+    last = hash_N[min(spec.max_kmeans_rows, len(hash_N)) - 1]
+    fitted_S = own_hash_S <= last
+    fit_order = gather_uneven(own_hash_S[fitted_S]).argsort()
+    by_modality = {}
+    embedded = embed_batches(model, batches.share_of_all(worker_rank(), num_workers()))
+    for modality, z_SD in zip(MODALITIES, embedded, strict=True):
+        prototypes = objective.proto[modality]
+        assert isinstance(prototypes, Pcl)
+        device = prototypes.centre_KD.device
+        prototypes.refit(gather_uneven(z_SD[fitted_S])[fit_order].to(device))
+        for buffer in prototypes.buffers():  # machines of another kind may round otherwise
+            broadcast(buffer)
+        assigned_S = prototypes.assign(z_SD.to(device)).to("cpu", torch.int32)
+        by_modality[modality] = gather_uneven(assigned_S)[order_N]
+    return Assignments(hash_N, by_modality)
+
+
+def _signed_hashes(sample_ids: Sequence[str]) -> Tensor:
+    """The hashes of ids as int64, which torch can sort."""
+    return torch.from_numpy(hash_ids(sample_ids).view("int64"))
