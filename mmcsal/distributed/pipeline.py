@@ -191,8 +191,11 @@ def _run_stage(step: Planned, config: RunConfig, run_dir: RunDir, status: Status
     wall_s = round(time.monotonic() - start_s, 2)
     digest = receipt.pop("digest", None) or _digest(step.settings)
     run_dir.commit(stage.folder, {**receipt, "settings": step.settings, "digest": digest, "wall_s": wall_s})
-    status.update_stage(stage.name, state="committed", wall_s=wall_s, write=True)
+    told = {"warnings": receipt["warnings"]} if receipt.get("warnings") else {}
+    status.update_stage(stage.name, state="committed", wall_s=wall_s, **told, write=True)
     status.say(f"{stage.name}: done in {wall_s:.1f} s{_headline(receipt)}")
+    for warning in receipt.get("warnings", ()):
+        status.say(f"{stage.name}: warning: {warning}")
 
 
 def _headline(receipt: dict[str, Any]) -> str:

@@ -68,7 +68,10 @@ class TinyVideo(nn.Module):
     def _motion(self, gray_BTHW: Tensor) -> Tensor:
         """Small frames minus their temporal mean, of unit scale; zero in a clip that does not move."""
         size = self.frame_size_px
-        if gray_BTHW.shape[-2:] != (size, size):
+        height, width = gray_BTHW.shape[-2:]
+        if (height, width) != (size, size) and not (height % size or width % size):
+            gray_BTHW = F.avg_pool2d(gray_BTHW, (height // size, width // size))  # the same, in two thirds of the time
+        elif (height, width) != (size, size):
             gray_BTHW = F.interpolate(gray_BTHW, (size, size), mode="area")
         motion_BTHW = gray_BTHW - gray_BTHW.mean(dim=1, keepdim=True)
         # One scale per clip: the contrast between shape and background says nothing of the class.

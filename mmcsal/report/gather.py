@@ -187,6 +187,7 @@ def _with_notes(facts: RunFacts, run_dir: RunDir, receipts: dict[str, dict[str, 
             notes.append(
                 f"{folder}/ has no completion marker: the stage may not have finished, its counts may be partial."
             )
+    notes += [f"{STAGES[folder]}: {warning}." for folder, receipt in receipts.items() for warning in _warnings(receipt)]
     if facts.num_scanned is not None and facts.num_clips is not None:
         lost = facts.num_scanned - facts.num_clips - (facts.num_rejected or 0)
         if lost > 0:
@@ -194,3 +195,8 @@ def _with_notes(facts: RunFacts, run_dir: RunDir, receipts: dict[str, dict[str, 
                 f"{lost:,} scanned samples are neither in clips/ nor in rejects/: ingest may not have finished."
             )
     return replace(facts, notes=tuple(notes))
+
+
+def _warnings(receipt: dict[str, Any] | None) -> list[str]:
+    """What a stage found wrong with its own result."""
+    return (receipt or {}).get("warnings") or []

@@ -14,11 +14,20 @@ Assigned = dict[str, Tensor] | None  # modality -> the prototype of each pair, i
 class Mmssl(nn.Module):
     """Two views of a batch in, the loss out; every parameter takes part in every step."""
 
-    def __init__(self, model: TwoTower, objective: MmsslObjective, *, use_bfloat16: bool = False):
+    def __init__(
+        self,
+        model: TwoTower,
+        objective: MmsslObjective,
+        *,
+        use_bfloat16: bool = False,
+        compile_encoders: bool = False,
+    ):
         super().__init__()
         self.model = model
         self.objective = objective
         self.use_bfloat16 = use_bfloat16
+        # Not in place: measuring and embedding, with other shapes, stay as they are. Views have a few lengths only.
+        self._encode = torch.compile(model.encode, dynamic=False) if compile_encoders else model.encode
 
     def forward(self, view1: View, view2: View, assigned: Assigned = None) -> Loss:
         """The loss of this worker's rows."""
@@ -27,7 +36,7 @@ class Mmssl(nn.Module):
     def encode(self, views: View) -> tuple[Tensor, Tensor]:
         """Features of both modalities, float32 [B, C1] and [B, C2]; the one part that half precision is used in."""
         with torch.autocast(views.video_BTHWC.device.type, dtype=torch.bfloat16, enabled=self.use_bfloat16):
-            video_BC, audio_BC = self.model.encode(*views)
+            video_BC, audio_BC = self._encode(*views)
         dtype = self.model.video_head.output.weight.dtype
         return video_BC.to(dtype), audio_BC.to(dtype)
 

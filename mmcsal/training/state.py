@@ -48,9 +48,6 @@ class TrainState:
         check_micro_batches(spec, model_spec)
         self.module = _in_layout(_build_module(spec, model_spec, seed).to(self.device), spec.channels_last)
         self.average = _average_of(self.module.model, spec.ema_decay)
-        if spec.compile:  # in place, so that names in a checkpoint do not change
-            self.model.video_encoder.compile()
-            self.model.audio_encoder.compile()
         self.optimizer = AdamW(_parameter_groups(self.module, spec.weight_decay), lr=spec.learning_rate)
         self.scheduler = LambdaLR(self.optimizer, self._learning_rate_factor)
         self.epoch = 0  # epochs finished
@@ -170,7 +167,7 @@ def _build_module(spec: PretrainSpec, model_spec: ModelSpec, seed: int) -> Mmssl
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         objective = MmsslObjective(spec.objective, MODALITIES, model_spec.head.embedding_width)
-    return Mmssl(model, objective, use_bfloat16=spec.precision == "bfloat16")
+    return Mmssl(model, objective, use_bfloat16=spec.precision == "bfloat16", compile_encoders=spec.compile)
 
 
 def check_micro_batches(spec: PretrainSpec, model_spec: ModelSpec) -> None:

@@ -85,13 +85,20 @@ def test_frames_and_sound_are_cut_at_the_same_time():
     audio = torch.arange(6000).to(torch.int16).expand(8, -1)
     spec = NOTHING.model_copy(update={"min_duration": 0.5})
     starts = []
-    for v, a, _ in views(video, audio, spec):
-        begin_video = v[:, 0, 0, 0, 0] * 255 / 60
-        begin_audio = a[:, 0] * 32768 / 6000
-        torch.testing.assert_close(begin_video, begin_audio, rtol=0, atol=0.03)
-        assert v.shape[1] == math.ceil(60 * a.shape[1] / 6000 - 0.02)
-        starts.append(begin_video)
-    assert (starts[0] - starts[1]).abs().max() > 0.05
+    for step in range(4):  # the window is as long as the clip in some
+        for v, a, _ in views(video, audio, spec, step=step):
+            begin_video = v[:, 0, 0, 0, 0] * 255 / 60
+            begin_audio = a[:, 0] * 32768 / 6000
+            torch.testing.assert_close(begin_video, begin_audio, rtol=0, atol=0.03)
+            assert v.shape[1] == math.ceil(60 * a.shape[1] / 6000 - 0.02)
+            starts.append(begin_video)
+    assert max((a - b).abs().max() for a, b in pairwise(starts)) > 0.05
+
+
+def test_the_window_has_a_few_lengths_so_that_plans_for_a_shape_are_used_again():
+    video, audio = clips()
+    lengths = {views(video, audio, step=step)[0].audio_BL.shape[1] for step in range(60)}
+    assert lengths == {math.ceil(6000 * k / 16) for k in range(12, 17)}
 
 
 def test_values_stay_in_range_and_gain_and_noise_are_bounded():
