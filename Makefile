@@ -37,6 +37,8 @@ bench: install
 	$(BIN)/uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[run,dev,bench]'
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.mmssl
+	$(BIN)/python -m benchmarks.pretrain
+	$(BIN)/python -m benchmarks.pretrain_gpu
 	$(BIN)/python -m benchmarks.merge
 	$(BIN)/python -m benchmarks.select
 	$(BIN)/python -m benchmarks.scale

@@ -68,6 +68,18 @@ def test_a_failed_write_leaves_nothing_behind(run_dir, monkeypatch):
     assert os.listdir(run_dir.path("t")) == []
 
 
+def test_files_and_folders_are_told_apart(run_dir):
+    assert (run_dir.names("checkpoints"), run_dir.folders("checkpoints", "ray_train")) == ([], [])
+    for name in ("best-00001.pt", "best-00000.pt"):
+        run_dir.write_bytes(b"1", "checkpoints", name)
+    run_dir.write_bytes(b"1", "checkpoints", "ray_train", "epoch-1", "state.pt")
+    assert run_dir.names("checkpoints") == ["best-00000.pt", "best-00001.pt"]
+    assert run_dir.folders("checkpoints") == ["ray_train"]
+    assert run_dir.folders("checkpoints", "ray_train") == ["epoch-1"]
+    run_dir.delete_file("checkpoints", "best-00000.pt")
+    assert run_dir.names("checkpoints") == ["best-00001.pt"]
+
+
 def test_markers(run_dir):
     assert run_dir.committed("t") is None
     run_dir.begin("t", {"a": 1})

@@ -17,7 +17,6 @@ from mmcsal.contracts.spec import Spec
 from mmcsal.models.gray import LUMA
 from mmcsal.models.two_tower import to_float
 
-
 WINDOW_STEPS = 16  # lengths of the window in time are multiples of a sixteenth of the clip
 
 
@@ -42,8 +41,8 @@ class AugmentSpec(Spec):
     gain_db: float = Field(default=6.0, ge=0)  # sound: factor in [-gain_db, +gain_db]
     max_noise: float = Field(default=0.05, ge=0, le=1)  # sound: largest share of white noise, of the clip's own level
     jitter_s: float = Field(default=0.02, ge=0)  # largest shift of the sound against the video
-    # SpecAugment: so many bands of frequencies and spans of time of the spectrogram are hidden, each up to a share. None
-    # by default: on rendered sounds, whose classes differ by their partials, one mask cost class R@1 .996 -> .947.
+    # SpecAugment: so many bands of frequencies and spans of time of the spectrogram are hidden, each up to a share.
+    # None by default: on rendered sounds, whose classes differ by their partials, one mask cost class R@1 .996 -> .947.
     num_mel_masks: int = Field(default=0, ge=0)
     max_mel_band: float = Field(default=0.1, ge=0, le=1)
     max_mel_span: float = Field(default=0.1, ge=0, le=1)

@@ -29,7 +29,7 @@ class PretrainSpec(Spec):
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"  # of the encoders in training; losses are float32
     channels_last: bool = False  # memory layout of the convolutions: often faster on GPUs
-    compile: bool = False  # the encoders by torch.compile: minutes at the start, faster steps
+    compile: bool = False  # the encoders by torch.compile, for GPUs: minutes at the start; slower on the CPUs tried
     objective: ObjectiveSpec = MmsslSpec()
     augment: AugmentSpec = AugmentSpec()
     best: BestSpec = BestSpec()

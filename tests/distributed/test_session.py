@@ -14,6 +14,13 @@ def test_our_error_comes_out_of_rays_wrapper_without_the_trace_of_the_task():
     assert told_to_the_reader(outer) is ours
 
 
+def test_our_error_comes_out_of_what_ray_train_keeps_of_its_workers():
+    ours = TableError("part-3.parquet: column 'video' is missing")
+    error = RuntimeError("Training failed due to worker errors")
+    error.worker_failures = {0: RuntimeError("connection reset"), 1: ours}
+    assert told_to_the_reader(error) is ours
+
+
 def test_errors_of_others_are_not_told():
     assert told_to_the_reader(RuntimeError("boom")) is None
     assert told_to_the_reader(None) is None

@@ -186,6 +186,13 @@ class TestAbsentTables:
         Path(run_dir.path("clips", "_COMMITTED.json")).unlink()
         assert "clips/ has no completion marker" in parse(build_report(run_dir, QUICK)).text
 
+    def test_what_a_stage_found_wrong_with_itself_is_told(self, make_run, parse):
+        run_dir = make_run()
+        assert "nearly one point" not in parse(build_report(run_dir, QUICK)).text
+        run_dir.commit("checkpoints", {"warnings": ["all audio embeddings are nearly one point"], "wall_s": 3.0})
+        page = parse(build_report(run_dir, QUICK))
+        assert "Pretrain: all audio embeddings are nearly one point." in page.text
+
     def test_embeddings_of_other_samples_give_no_map(self, make_run, parse):
         run_dir = make_run()
         run_dir.clear("embeddings")

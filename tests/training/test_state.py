@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -285,3 +287,12 @@ def test_prototypes_and_the_shift_are_measured_side_by_side(batches):
     centroids = {m: c.clone() for m, c in state.centroids.items()}
     measure_centroids(state, batches, max_clips=7)
     assert not torch.equal(state.centroids["video"], centroids["video"])
+
+
+def test_compiled_encoders_train_what_plain_ones_train_and_keep_their_names(batches, monkeypatch):
+    """Traced for real, forward and backward; without the C++ that the default backend would spend minutes on."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    plain, compiled = fresh(batches), fresh(batches, SPEC.model_copy(update={"compile": True}))
+    for batch in list(batches.epoch(0))[:2]:
+        assert train_step(compiled, batch)["loss"] == pytest.approx(train_step(plain, batch)["loss"], rel=1e-4)
+    assert compiled.module.state_dict().keys() == plain.module.state_dict().keys()
