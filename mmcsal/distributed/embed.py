@@ -47,7 +47,8 @@ class EmbedWorker:
         # One thread: the sums of a matrix product depend on their number, and the result must not.
         torch.set_num_threads(1)
         self._run_dir, self._spec = run_dir, spec
-        checkpoint = torch.load(io.BytesIO(run_dir.read_bytes("checkpoints", ENCODERS_FILE)), weights_only=True)
+        encoders = io.BytesIO(run_dir.read_bytes("checkpoints", ENCODERS_FILE))
+        checkpoint = torch.load(encoders, map_location="cpu", weights_only=True)  # whatever device trained them
         self._device = "cuda" if ray.get_gpu_ids() else "cpu"
         self._model, self._centroids = load_model(checkpoint, self._device)
 

@@ -19,6 +19,7 @@ from mmcsal.distributed.select_stage import list_parquet, select_clips
 from mmcsal.distributed.session import ray_session
 from mmcsal.report.build import build_report
 from mmcsal.rundir import RunDir
+from mmcsal.training.state import NOT_IN_HASH
 
 Settings = dict[str, Any]
 
@@ -61,7 +62,12 @@ STAGES = (
         "pretrain",
         "checkpoints",
         pretrain_encoders,
-        lambda c: {"model": _dump(c.model), "pretrain": _dump(c.pretrain), "seed": c.seed},
+        # A run may go on with other workers, and is not redone for them: they change the last digits alone.
+        lambda c: {
+            "model": _dump(c.model),
+            "pretrain": c.pretrain.model_dump(mode="json", exclude=NOT_IN_HASH),
+            "seed": c.seed,
+        },
     ),
     Stage(
         "embed",

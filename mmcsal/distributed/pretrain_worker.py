@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def train_loop(loop: dict[str, Any]) -> None:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
-            state.load_state_dict(torch.load(Path(folder) / STATE_FILE, weights_only=True))
+            state.load_state_dict(torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True))
     measure = Measure(run_dir, batches, config) if rank == 0 else None
     if checkpoint is None and measure is not None:
         _write_metrics(run_dir, -1, measure(state))
@@ -82,7 +83,9 @@ def train_loop(loop: dict[str, Any]) -> None:
         )
         figures = {_loss_name(name): value for name, value in _mean_over_workers(figures, num_workers).items()}
         if measure is not None:
+            begun_s = time.perf_counter()
             figures |= measure(state)
+            figures["measure_s"] = time.perf_counter() - begun_s
             _write_metrics(run_dir, state.epoch - 1, figures)
         _share_verdict(state, figures)
         if rank == 0 and state.best.epoch == state.epoch - 1:
@@ -167,8 +170,8 @@ def _keep_best(state: TrainState, run_dir: RunDir) -> None:
 def _export(state: TrainState, batches: ClipBatches, run_dir: RunDir) -> None:
     """The encoders of the best or of the last epoch, with their centroids, for the later stages."""
     if state.spec.best.keep == "best" and state.best.epoch >= 0:
-        best = run_dir.read_bytes("checkpoints", BEST_FILE.format(state.best.epoch))
-        state.encoders.load_state_dict(torch.load(io.BytesIO(best), weights_only=True)["model"])
+        best = io.BytesIO(run_dir.read_bytes("checkpoints", BEST_FILE.format(state.best.epoch)))
+        state.encoders.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["model"])
     compared = measure_centroids(state, batches)
     figures = {f"{name}_{how}": found[name] for how, found in compared.items() for name in COMPARED}
     figures["kept_epoch"] = state.best.epoch if state.spec.best.keep == "best" else state.epoch - 1

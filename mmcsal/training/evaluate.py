@@ -105,8 +105,7 @@ def measure_centroids(
         side by side: what the prototypes have done, and what a shift adds.
     """
     trained = embed_batches(state.encoders, batches.fixed_sample(max_clips))
-    centroids = {m: z_ND.double().mean(dim=0).float() for m, z_ND in zip(MODALITIES, trained, strict=True)}
-    state.centroids = {m: centroid_D.to(state.device) for m, centroid_D in centroids.items()}
+    state.centroids = {m: z_ND.double().mean(dim=0).float() for m, z_ND in zip(MODALITIES, trained, strict=True)}
     few = [z_ND[:COMPARED_CLIPS] for z_ND in trained]
-    shifted = [close_gap(z_ND, m, centroids) for m, z_ND in zip(MODALITIES, few, strict=True)]
+    shifted = [close_gap(z_ND, m, state.centroids) for m, z_ND in zip(MODALITIES, few, strict=True)]
     return {"trained": embedding_metrics(*few), "shifted": embedding_metrics(*shifted)}

@@ -55,7 +55,7 @@ class TrainState:
         self.sums: dict[str, float] = {}  # of the figures of the epoch's steps so far
         self.assignments: Assignments | None = None  # of this epoch, where prototypes are k-means centres
         self.best = BestEpoch()
-        self.centroids: dict[str, Tensor] = {}  # modality -> [D], over training data, once training has ended
+        self.centroids: dict[str, Tensor] = {}  # modality -> [D] on the CPU, over training data, at the end
 
     @property
     def model(self) -> TwoTower:
@@ -141,14 +141,14 @@ class TrainState:
 
 
 def load_model(checkpoint: dict[str, Any], device: str = "cpu") -> tuple[TwoTower, dict[str, Tensor]]:
-    """The trained model in eval mode, and the centroids [D] by modality (empty before training has ended).
+    """The trained model in eval mode, and the centroids [D] by modality (empty before training has ended), on the CPU.
 
     Args:
         checkpoint: of `TrainState.encoders_dict`; no configuration and no corpus is needed.
     """
     model = build_model(_without_weight_files(checkpoint["model_spec"]), seed=0)
     model.load_state_dict(checkpoint["model"])
-    return model.to(device).eval(), {m: c.to(device) for m, c in checkpoint["centroids"].items()}
+    return model.to(device).eval(), checkpoint["centroids"]
 
 
 def config_hash(spec: PretrainSpec, model_spec: ModelSpec, seed: int, steps_per_epoch: int) -> str:

@@ -123,7 +123,8 @@ def test_the_report_is_one_file_that_opens_offline(undisturbed):
 
 def test_run_again_skips_every_committed_stage(undisturbed, arguments):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
-    output = finish(start(*arguments, "--run-dir", str(undisturbed), "cluster.num_cpus=2"))
+    elsewhere = ["cluster.num_cpus=2", "pretrain.num_workers=2", "pretrain.checkpoint_every_steps=1"]
+    output = finish(start(*arguments, "--run-dir", str(undisturbed), *elsewhere))
     assert output.count("committed already") == 6
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
 
