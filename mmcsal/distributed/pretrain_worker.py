@@ -85,7 +85,7 @@ def train_loop(loop: dict[str, Any]) -> None:
         if measure is not None:
             begun_s = time.perf_counter()
             figures |= measure(state)
-            figures["measure_s"] = time.perf_counter() - begun_s
+            figures |= {"measure_s": time.perf_counter() - begun_s, "num_workers": num_workers}
             _write_metrics(run_dir, state.epoch - 1, figures)
         _share_verdict(state, figures)
         if rank == 0 and state.best.epoch == state.epoch - 1:
