@@ -3,22 +3,12 @@ import torch
 import torch.nn.functional as F
 
 from mmcsal.losses import MmsslObjective, MmsslSpec
-from mmcsal.losses.centroid import centroid_loss
 from mmcsal.losses.info_nce import info_nce
 from mmcsal.losses.swav import swav_loss
 
 
 def unit_rows(seed: int, n: int = 10, d: int = 6) -> torch.Tensor:
     return F.normalize(torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=1)
-
-
-def test_centroid_loss_by_hand():
-    a = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    b = torch.tensor([[-1.0, 0.0], [0.0, -1.0]])
-    assert centroid_loss(a, b).item() == pytest.approx(2.0)  # (.5, .5) against (-.5, -.5)
-    assert centroid_loss(a, a.flip(0)).item() == 0.0
-    with pytest.raises(ValueError, match="equal shapes"):
-        centroid_loss(a, b[:1])
 
 
 def test_total_is_the_weighted_sum_of_its_parts():
