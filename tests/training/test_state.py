@@ -1,3 +1,4 @@
+import time
 from functools import partial
 
 import pytest
@@ -65,13 +66,24 @@ def test_resume_after_an_epoch_is_bitwise_equal(batches, tmp_path):
 
 def test_resume_in_the_middle_of_an_epoch_is_bitwise_equal(batches, tmp_path):
     straight, stopped = fresh(batches), fresh(batches)
-    train_epoch(straight, batches)
+    expected = train_epoch(straight, batches)
     for batch in list(batches.epoch(0))[:2]:
         train_step(stopped, batch)
     resumed = reloaded(stopped, batches, tmp_path / "state.pt")
     assert (resumed.epoch, resumed.step_in_epoch) == (0, 2)
-    train_epoch(resumed, batches)
+    figures = train_epoch(resumed, batches)
     assert_same(resumed.state_dict(), straight.state_dict())
+    timed = {"steps_per_s", "data_wait_share"}
+    told = {name: value for name, value in figures.items() if name not in timed}
+    assert told == {name: value for name, value in expected.items() if name not in timed}, "means over all steps"
+
+
+def test_time_spent_waiting_for_clips_is_told(batches, monkeypatch):
+    quick = train_epoch(fresh(batches), batches)["data_wait_share"]
+    read = batches._read
+    monkeypatch.setattr(batches, "_read", lambda *arguments: (time.sleep(0.5), read(*arguments))[1])
+    slow = train_epoch(fresh(batches), batches)["data_wait_share"]
+    assert 0 <= quick < 0.5 < slow <= 1
 
 
 def test_training_changes_weights_and_prototypes_only_after_their_frozen_epoch(batches):
