@@ -96,6 +96,7 @@ def test_embeddings_without_a_place_for_the_result(refused):
 def test_more_workers_than_the_machine_can_ever_give(refused):
     arguments = ["run", "--check", "pretrain.num_workers=4", "cluster.num_cpus=2"]
     assert "pretrain.num_workers=2" in refused(*arguments, code=4)
+    assert "pretrain.min_workers=2" in refused(*arguments, "pretrain.min_workers=4", code=4)
 
 
 def test_a_redo_of_an_unknown_stage(refused):

@@ -68,11 +68,12 @@ def check_resources(config: RunConfig) -> None:
 
     Raises: ResourceError: with the key to change.
     """
-    num_cpus = local_num_cpus(config.cluster)
-    if num_cpus is not None and config.pretrain.num_workers > num_cpus:
+    num_cpus, spec = local_num_cpus(config.cluster), config.pretrain
+    if num_cpus is not None and spec.fewest_workers > num_cpus:
+        key = "num_workers" if spec.min_workers is None else "min_workers"
         raise ResourceError(
-            f"pretrain.num_workers is {config.pretrain.num_workers}, but the Ray of this machine has {num_cpus} CPUs; "
-            f"set pretrain.num_workers={num_cpus} or less, or give the address of a larger cluster (cluster.address)"
+            f"pretrain.{key} is {spec.fewest_workers}, but the Ray of this machine has {num_cpus} CPUs; "
+            f"set pretrain.{key}={num_cpus} or less, or give the address of a larger cluster (cluster.address)"
         )
 
 

@@ -48,13 +48,18 @@ class PretrainSpec(Spec):
     threads_per_worker: int = Field(default=1, ge=1)
 
     @property
+    def fewest_workers(self) -> int:
+        """What training cannot do without."""
+        return self.min_workers or self.num_workers
+
+    @property
     def lanes(self) -> int:
         """Lanes of a batch."""
         return self.num_lanes or math.gcd(self.batch_size, DEFAULT_LANES)
 
     @model_validator(mode="after")
     def _equal_shares(self) -> Self:
-        low, high = self.min_workers or self.num_workers, self.num_workers
+        low, high = self.fewest_workers, self.num_workers
         if low > high:
             raise ValueError(f"min_workers {low} exceeds num_workers {high}")
         workers = math.lcm(*range(low, high + 1))
