@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.same import assert_same
+
 SCRIPT = Path(__file__).with_name("killed.py")
 NUM_KILLS = {"swav": 10, "pcl": 3}
 
@@ -45,19 +47,3 @@ def test_killed_at_random_steps_the_final_state_is_bitwise_equal(kind, clip_file
     assert start(kind, clips, tmp_path / "killed").communicate(timeout=300)[0].split()[-1] == "done"
     expected, found = (torch.load(tmp_path / name / "state.pt") for name in ("undisturbed", "killed"))
     assert_same(found, expected, "state")
-
-
-def assert_same(found, expected, where: str) -> None:
-    """Bitwise, through nested containers."""
-    if isinstance(expected, torch.Tensor):
-        assert torch.equal(found, expected), where
-    elif isinstance(expected, dict):
-        assert found.keys() == expected.keys(), where
-        for key, value in expected.items():
-            assert_same(found[key], value, f"{where}.{key}")
-    elif isinstance(expected, list | tuple):
-        assert len(found) == len(expected), where
-        for i, (x, y) in enumerate(zip(found, expected, strict=True)):
-            assert_same(x, y, f"{where}.{i}")
-    else:
-        assert found == expected, where

@@ -16,6 +16,7 @@ from mmcsal.training.evaluate import evaluate, measure_centroids
 from mmcsal.training.spec import PretrainSpec
 from mmcsal.training.state import TrainState, load_model
 from mmcsal.training.step import train_step
+from tests.training.same import assert_same
 
 SPEC = PretrainSpec(epochs=2, batch_size=6)
 MODEL = ModelSpec(video=TinyVideoSpec(frame_size_px=16))
@@ -29,21 +30,6 @@ def batches(clip_files, filesystem):
 
 def fresh(batches: ClipBatches, spec: PretrainSpec = SPEC, seed: int = 0) -> TrainState:
     return TrainState(spec, MODEL, seed=seed, steps_per_epoch=batches.steps_per_epoch)
-
-
-def assert_same(a, b):
-    """Bitwise, through nested containers."""
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same(a[key], b[key])
-    elif isinstance(a, list | tuple):
-        for x, y in zip(a, b, strict=True):
-            assert_same(x, y)
-    else:
-        assert a == b
 
 
 def reloaded(state: TrainState, batches: ClipBatches, path) -> TrainState:
