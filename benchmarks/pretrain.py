@@ -39,7 +39,7 @@ TARGET_RATIO, MAX_WAIT_SHARE = 0.90, 0.05
 
 def main() -> None:
     args = arguments(__doc__)
-    num_clips, epochs, num_rounds, worker_counts = (256, 2, 1, (1,)) if args.quick else (1024, 4, 3, (1, 2))
+    num_clips, epochs, num_rounds, worker_counts = (256, 2, 1, (1,)) if args.quick else (512, 4, 2, (1, 2))
     rounds: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         clips = _write_clips(RunDir(f"{folder}/clips"), num_clips)
