@@ -15,7 +15,7 @@ import pyarrow as pa
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from mmcsal.contracts.clip import clip_schema, tensor_column
+from benchmarks.clips import clip_table
 from mmcsal.rundir import PART_NAME, RunDir
 
 NUM_SCANS, NUM_CLASSES = 1797, 10
@@ -80,19 +80,8 @@ def make_clips(scans: np.ndarray, *, seed: int = 0) -> pa.Table:
     with threadpool_limits(1):  # small matrices: threads cost more than they bring
         video = np.stack([render_digit(digits.images[s] / 16, rng) for s, rng in zip(scans, rngs, strict=True)])
         audio = np.stack([render_word(WORDS[digits.target[s]], rng) for s, rng in zip(scans, rngs, strict=True)])
-    count = len(scans)
-    columns = [
-        pa.array([f"scan-{scan:04d}" for scan in scans]),
-        tensor_column(video),
-        tensor_column(audio),
-        pa.array([DURATION_S] * count),
-        pa.array([FRAME_SIZE_PX] * count, pa.int32()),
-        pa.array([FRAME_SIZE_PX] * count, pa.int32()),
-        pa.array([NUM_FRAMES / DURATION_S] * count),
-        pa.array([SAMPLE_RATE_HZ] * count, pa.int32()),
-    ]
-    shape = {"num_frames": NUM_FRAMES, "frame_size_px": FRAME_SIZE_PX, "num_audio_samples": NUM_SAMPLES}
-    return pa.Table.from_arrays(columns, schema=clip_schema(**shape, sample_rate_hz=SAMPLE_RATE_HZ))
+    ids = [f"scan-{scan:04d}" for scan in scans]
+    return clip_table(ids, video, audio, duration_s=DURATION_S, sample_rate_hz=SAMPLE_RATE_HZ)
 
 
 def classes_of(sample_ids: list[str]) -> np.ndarray:

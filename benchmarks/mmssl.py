@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
-from torch import Tensor
 
 from benchmarks import digits_sound
 from benchmarks.outcome import arguments, finish
@@ -30,6 +29,7 @@ from mmcsal.datasets.synthetic import read_truth
 from mmcsal.distributed.ingest import scan_corpus
 from mmcsal.distributed.ingest_worker import IngestWorker
 from mmcsal.distributed.partitions import pending_parts
+from mmcsal.distributed.pretrain_worker import clip_batches
 from mmcsal.metrics import modality_gap
 from mmcsal.models.two_tower import MODALITIES
 from mmcsal.rundir import RunDir
@@ -63,7 +63,7 @@ COLUMNS = {
     "mix": "mix",
     "linear": "linear_joint",
     "kNN": "knn_joint",
-    "NMI": "nmi",
+    "NMI": "nmi_joint",
     "class R@1": "class_recall_at_1_video_to_audio",
     "R@1": "recall_at_1_video_to_audio",
 }
@@ -133,13 +133,13 @@ def _run_all(jobs: list[Job]) -> dict[str, dict[str, list[Figures]]]:
 def _run(job: Job) -> tuple[Job, Table, float]:
     """What the encoders of one run are worth, with the default also before training, and the seconds it all took."""
     start_s = time.perf_counter()
-    overrides = [f"pretrain.objective={OBJECTIVES[job.row]}", f"pretrain.epochs={job.epochs}"]
+    overrides = [f"pretrain.objective={OBJECTIVES[job.row]}", f"pretrain.epochs={job.epochs}", f"seed={job.seed}"]
     config = load_config(None, [*OVERRIDES[job.corpus], *overrides])
     torch.set_num_threads(config.pretrain.threads_per_worker)
     found: Table = {}
     with threadpool_limits(config.pretrain.threads_per_worker):
-        batches = _batches(config, RunDir(job.train), job.seed)
-        state = TrainState(config.pretrain, config.model, seed=job.seed, steps_per_epoch=batches.steps_per_epoch)
+        batches = clip_batches(config, RunDir(job.train))
+        state = TrainState(config.pretrain, config.model, seed=config.seed, steps_per_epoch=batches.steps_per_epoch)
         test = HeldOut(config, RunDir(job.test), job.corpus)
         if job.row == DEFAULT:
             found[UNTRAINED] = _measure(state, batches, test)
@@ -153,7 +153,7 @@ class HeldOut:
     """Clips that no training sees, and their classes; read once."""
 
     def __init__(self, config: RunConfig, run_dir: RunDir, corpus: str) -> None:
-        clips = _batches(config, run_dir, seed=0)
+        clips = clip_batches(config, run_dir)
         self.chunks = list(clips.fixed_sample(clips.num_clips))
         ids = [sample_id for chunk in self.chunks for sample_id in chunk.sample_ids]
         classes = digits_sound.classes_of(ids) if corpus == DIGITS else _rendered_classes(run_dir, ids)
@@ -174,19 +174,9 @@ def _measure(state: TrainState, batches: ClipBatches, test: HeldOut) -> Figures:
         **embedding_metrics(z_video_ND, z_audio_ND),
         **labeled_metrics(z_video_ND, z_audio_ND, test.labels_N, is_test_N),
         **{k: v for k, v in embedding_metrics(z_video_ND[few], z_audio_ND[few]).items() if "recall" in k},
-        "nmi": _nmi(torch.cat(z, dim=1), test.labels_N),
         "raw_gap": raw_gap,
         "shifted_gap": modality_gap(*shifted).item(),
     }
-
-
-def _nmi(joint_ND: Tensor, labels_N: Tensor) -> float:
-    """Normalised mutual information of the classes with as many k-means clusters."""
-    from sklearn.cluster import KMeans
-    from sklearn.metrics import normalized_mutual_info_score
-
-    found_N = KMeans(len(labels_N.unique()), n_init=10, random_state=0).fit_predict(joint_ND.numpy())
-    return float(normalized_mutual_info_score(labels_N.numpy(), found_N))
 
 
 # ---- corpora ---------------------------------------------------------------------------------------------------------
@@ -223,11 +213,6 @@ def _digits(num_train: int, num_test: int) -> tuple[str, str]:
     for run_dir, scans in zip(run_dirs, digits_sound.split(num_train, num_test), strict=True):
         digits_sound.write_clips(run_dir, scans)
     return run_dirs[0].root, run_dirs[1].root
-
-
-def _batches(config: RunConfig, run_dir: RunDir, seed: int) -> ClipBatches:
-    gray = not config.model.video.needs_color
-    return ClipBatches(run_dir.part_paths("clips"), run_dir.filesystem, config.pretrain, seed=seed, gray=gray)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------

@@ -13,22 +13,21 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
 
+from benchmarks.clips import clip_table
 from benchmarks.outcome import arguments, finish
 from mmcsal.config import RunConfig, load_config
-from mmcsal.contracts.clip import clip_schema, tensor_column
 from mmcsal.distributed.pretrain import pretrain_encoders
 from mmcsal.distributed.pretrain_worker import clip_batches, epoch_parts
 from mmcsal.distributed.session import ray_session
 from mmcsal.losses import MmsslObjective
 from mmcsal.models import build_model
 from mmcsal.models.two_tower import MODALITIES
-from mmcsal.rundir import RunDir
+from mmcsal.rundir import PART_NAME, RunDir
 from mmcsal.training.augment import two_views
 from mmcsal.training.module import Mmssl
 
@@ -68,21 +67,14 @@ def main() -> None:
 
 def _write_clips(run_dir: RunDir, num_clips: int) -> RunDir:
     """A CLIP table of noise: how long a step takes does not depend on what is seen."""
-    schema = clip_schema(num_frames=FRAMES, frame_size_px=FRAME_SIZE_PX, num_audio_samples=AUDIO_SAMPLES)
     rng = np.random.default_rng(0)
-    facts = {"duration_s": 2.0, "source_width_px": 64, "source_height_px": 64}
-    facts |= {"source_frame_rate_hz": 16.0, "source_sample_rate_hz": 16_000}
+    frames = (CLIPS_PER_PART, FRAMES, FRAME_SIZE_PX, FRAME_SIZE_PX, 3)
     for part, first in enumerate(range(0, num_clips, CLIPS_PER_PART)):
-        columns = {
-            "sample_id": pa.array([f"clip-{i:05d}" for i in range(first, first + CLIPS_PER_PART)]),
-            "video": tensor_column(
-                rng.integers(0, 256, (CLIPS_PER_PART, FRAMES, FRAME_SIZE_PX, FRAME_SIZE_PX, 3), dtype=np.uint8)
-            ),
-            "audio": tensor_column(rng.integers(-9999, 9999, (CLIPS_PER_PART, AUDIO_SAMPLES), dtype=np.int16)),
-            **{name: pa.array([value] * CLIPS_PER_PART, schema.field(name).type) for name, value in facts.items()},
-        }
-        table = pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
-        run_dir.write_part("clips", f"part-{part:05d}.parquet", table)
+        ids = [f"clip-{i:05d}" for i in range(first, first + CLIPS_PER_PART)]
+        video = rng.integers(0, 256, frames, dtype=np.uint8)
+        audio = rng.integers(-9999, 9999, (CLIPS_PER_PART, AUDIO_SAMPLES), dtype=np.int16)
+        table = clip_table(ids, video, audio, duration_s=2.0, sample_rate_hz=16_000)
+        run_dir.write_part("clips", PART_NAME.format(part), table)
     return run_dir
 
 

@@ -147,7 +147,7 @@ class RunDir:
     def clear(self, folder: str) -> None:
         """Removes a folder; the marker first, so that a kill in between cannot leave a marker without its data."""
         if self.exists(folder, COMMITTED):
-            self.filesystem.delete_file(self.path(folder, COMMITTED))
+            self.delete_file(folder, COMMITTED)
         if self.exists(folder):
             self.filesystem.delete_dir(self.path(folder))
 

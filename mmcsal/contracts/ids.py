@@ -26,10 +26,17 @@ def hash_ids(sample_ids: Iterable[str], *, salt: str = "") -> np.ndarray:
 
 def places_of_hashes(hash_N: np.ndarray, among_C: np.ndarray) -> np.ndarray:
     """Where each hash stands in `among_C`, which holds none twice, int64 [N]; -1 = nowhere."""
+    order_C = np.argsort(among_C)
+    place_N = places_among_sorted(hash_N, among_C[order_C])
+    # -1 stays -1: it picks the number that is put behind the last.
+    return np.append(order_C, -1)[place_N]
+
+
+def places_among_sorted(hash_N: np.ndarray, among_C: np.ndarray) -> np.ndarray:
+    """`places_of_hashes` where `among_C` ascends: without sorting it first."""
     if not len(among_C):
         return np.full(len(hash_N), -1)
-    order_C = np.argsort(among_C)
-    place_N = order_C[np.minimum(np.searchsorted(among_C[order_C], hash_N), len(order_C) - 1)]
+    place_N = np.minimum(np.searchsorted(among_C, hash_N), len(among_C) - 1)
     return np.where(among_C[place_N] == hash_N, place_N, -1)
 
 

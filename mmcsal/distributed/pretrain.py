@@ -15,6 +15,7 @@ from mmcsal.distributed.pretrain_worker import clip_batches, epoch_parts, train_
 from mmcsal.distributed.session import num_cluster_gpus, told_to_the_reader
 from mmcsal.rundir import RunDir
 from mmcsal.training.collapse import collapse_warnings
+from mmcsal.training.state import check_micro_batches
 
 RAY_TRAIN_NAME = "ray_train"  # Ray Train's own folder below checkpoints/
 RESTARTS_WITHOUT_CHECKPOINT = 3
@@ -25,9 +26,11 @@ SHOWN = ("loss", "eval_loss", "gap", "recall_at_1_video_to_audio")
 def pretrain_encoders(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
     """Trains to the last epoch, or until no better one is to be expected, from the last checkpoint if there is one.
 
-    Raises: InputError: the clips are too few for the batch size or the number of workers.
+    Raises: InputError: the clips are too few for the batch size or the number of workers, or micro batches do not fit
+        the encoders.
     """
-    # Here first: what is wrong with the clips is told before Ray starts workers.
+    # Here first: what is wrong is told before Ray starts workers.
+    check_micro_batches(config.pretrain, config.model)
     batches = clip_batches(config, run_dir)
     num_eval_clips = min(config.pretrain.eval_samples, batches.num_clips)
     with _following_epochs(run_dir, config.pretrain.epochs, num_eval_clips, progress):

@@ -15,7 +15,7 @@ from ray.train.torch import get_device
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from mmcsal.collectives import broadcast, worker_rank
+from mmcsal.collectives import all_reduce_sum, broadcast, worker_rank
 from mmcsal.config import RunConfig
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.metric import METRIC
@@ -88,7 +88,7 @@ def train_loop(loop: dict[str, Any]) -> None:
             figures |= {"measure_s": time.perf_counter() - begun_s, "num_workers": num_workers}
             _write_metrics(run_dir, state.epoch - 1, figures)
         _share_verdict(state, figures)
-        if rank == 0 and state.best.epoch == state.epoch - 1:
+        if rank == 0 and _keeps_best(state) and state.best.epoch == state.epoch - 1:
             _keep_best(state, run_dir)
         _report(state, figures, f"epoch-{state.epoch:05d}")
     if rank == 0:
@@ -128,8 +128,7 @@ def _mean_over_workers(figures: dict[str, float], num_workers: int) -> dict[str,
     """Each worker's figures are those of its own rows; together they are those of the whole batch."""
     if num_workers == 1:
         return figures
-    sums = torch.tensor(list(figures.values()), device=get_device())
-    torch.distributed.all_reduce(sums)
+    sums = all_reduce_sum(torch.tensor(list(figures.values()), device=get_device()))
     return dict(zip(figures, (sums / num_workers).tolist(), strict=True))
 
 
@@ -158,6 +157,11 @@ def _report(state: TrainState, figures: dict[str, float], name: str) -> None:
         ray.train.report(figures, checkpoint=checkpoint, checkpoint_dir_name=name)
 
 
+def _keeps_best(state: TrainState) -> bool:
+    """Whether the encoders of the best epoch are wanted, and there is one."""
+    return state.spec.best.keep == "best" and state.best.epoch >= 0
+
+
 def _keep_best(state: TrainState, run_dir: RunDir) -> None:
     """Writes the encoders of the best epoch; those of the best before it stay, for a resume from before this epoch."""
     current = BEST_FILE.format(state.best.epoch)
@@ -169,12 +173,14 @@ def _keep_best(state: TrainState, run_dir: RunDir) -> None:
 
 def _export(state: TrainState, batches: ClipBatches, run_dir: RunDir) -> None:
     """The encoders of the best or of the last epoch, with their centroids, for the later stages."""
-    if state.spec.best.keep == "best" and state.best.epoch >= 0:
+    kept_epoch = state.epoch - 1
+    if _keeps_best(state):
+        kept_epoch = state.best.epoch
         best = io.BytesIO(run_dir.read_bytes("checkpoints", BEST_FILE.format(state.best.epoch)))
         state.encoders.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["model"])
     compared = measure_centroids(state, batches)
     figures = {f"{name}_{how}": found[name] for how, found in compared.items() for name in COMPARED}
-    figures["kept_epoch"] = state.best.epoch if state.spec.best.keep == "best" else state.epoch - 1
+    figures["kept_epoch"] = kept_epoch
     _write_metrics(run_dir, None, figures)
     run_dir.write_bytes(_serialized(state.encoders_dict()), "checkpoints", ENCODERS_FILE)
 

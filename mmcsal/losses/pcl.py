@@ -102,7 +102,9 @@ class Pcl(nn.Module):
 
     def assign(self, x_ND: Tensor) -> Tensor:
         """The nearest centre of each unit-norm row, int64 [N]; call `refit` first."""
-        return nearest_centres(x_ND.to(self.centre_KD.dtype), self.centre_KD[: int(self.num_centres)])[0]
+        centre_KD = self.current_KD
+        assert centre_KD is not None
+        return nearest_centres(x_ND.to(centre_KD.dtype), centre_KD)[0]
 
     def before_step(self) -> None:
         """Nothing to do: the centres are unit vectors and stay."""

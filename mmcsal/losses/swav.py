@@ -58,19 +58,17 @@ def swav_loss(
         queued_QD: this worker's share of the embeddings of earlier steps: they weigh in the assignment alone.
     """
     scores1_BK, scores2_BK = view1_BD @ prototypes_KD.T, view2_BD @ prototypes_KD.T
-    assigned1_BK = _assign(scores1_BK, prototypes_KD, spec, queued_QD)
-    assigned2_BK = _assign(scores2_BK, prototypes_KD, spec, queued_QD)
+    queued_QK = None if queued_QD is None else queued_QD @ prototypes_KD.T
+    assigned1_BK, assigned2_BK = (_assign(scores_BK, queued_QK, spec) for scores_BK in (scores1_BK, scores2_BK))
     log_p1_BK = F.log_softmax(scores1_BK / spec.temperature, dim=1)
     log_p2_BK = F.log_softmax(scores2_BK / spec.temperature, dim=1)
     return -((assigned2_BK * log_p1_BK).sum(dim=1) + (assigned1_BK * log_p2_BK).sum(dim=1)).mean() / 2
 
 
 @torch.no_grad()
-def _assign(scores_BK: Tensor, prototypes_KD: Tensor, spec: SwavSpec, queued_QD: Tensor | None) -> Tensor:
-    num_rows = len(scores_BK)
-    if queued_QD is not None:
-        scores_BK = torch.cat((scores_BK, queued_QD @ prototypes_KD.T))
-    return sinkhorn(scores_BK, spec.sinkhorn_epsilon, spec.sinkhorn_iterations)[:num_rows]
+def _assign(scores_BK: Tensor, queued_QK: Tensor | None, spec: SwavSpec) -> Tensor:
+    all_scores = scores_BK if queued_QK is None else torch.cat((scores_BK, queued_QK))
+    return sinkhorn(all_scores, spec.sinkhorn_epsilon, spec.sinkhorn_iterations)[: len(scores_BK)]
 
 
 class Swav(nn.Module):

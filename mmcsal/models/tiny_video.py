@@ -67,14 +67,19 @@ class TinyVideo(nn.Module):
 
     def _motion(self, gray_BTHW: Tensor) -> Tensor:
         """Small frames minus their temporal mean, of unit scale; zero in a clip that does not move."""
-        size = self.frame_size_px
-        height, width = gray_BTHW.shape[-2:]
-        if (height, width) != (size, size) and not (height % size or width % size):
-            gray_BTHW = F.avg_pool2d(gray_BTHW, (height // size, width // size))  # the same, in two thirds of the time
-        elif (height, width) != (size, size):
-            gray_BTHW = F.interpolate(gray_BTHW, (size, size), mode="area")
+        gray_BTHW = _shrunk(gray_BTHW, self.frame_size_px)
         motion_BTHW = gray_BTHW - gray_BTHW.mean(dim=1, keepdim=True)
         # One scale per clip: the contrast between shape and background says nothing of the class.
         scale_B111 = motion_BTHW.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
         # What is left of a still clip is rounding, which GroupNorm would blow up.
         return torch.where(scale_B111 > STILL, motion_BTHW / (scale_B111 + 0.02), 0.0)
+
+
+def _shrunk(gray_BTHW: Tensor, size: int) -> Tensor:
+    """Frames averaged down to [size, size]."""
+    height, width = gray_BTHW.shape[-2:]
+    if (height, width) == (size, size):
+        return gray_BTHW
+    if height % size or width % size:
+        return F.interpolate(gray_BTHW, (size, size), mode="area")
+    return F.avg_pool2d(gray_BTHW, (height // size, width // size))  # the same, in two thirds of the time

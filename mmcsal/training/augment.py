@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mmcsal.contracts.spec import Spec
-from mmcsal.models.gray import LUMA
+from mmcsal.models.gray import to_gray
 from mmcsal.models.two_tower import to_float
 
 WINDOW_STEPS = 16  # lengths of the window in time are multiples of a sixteenth of the clip
@@ -137,8 +137,8 @@ def augment_video(video_BTHWC: Tensor, draw: Draw, spec: AugmentSpec) -> Tensor:
     contrast_B = 1 + spec.contrast * (2 * draw.contrast - 1)
     shift_B = 0.5 - 0.5 * contrast_B + spec.brightness * (2 * draw.brightness - 1)
     toned = cropped.mul_(_per_clip(contrast_B, 4)).add_(_per_clip(shift_B, 4))
-    toned = _saturate(toned.view(num_clips, num_frames, channels, height, width), draw, spec).clamp_(0, 1)
-    return toned.permute(0, 1, 3, 4, 2)
+    toned = toned.view(num_clips, num_frames, channels, height, width).permute(0, 1, 3, 4, 2)
+    return _saturate(toned, draw, spec).clamp_(0, 1)
 
 
 def _places(num_pixels: int, scale_B: Tensor, shift_B: Tensor) -> Tensor:
@@ -147,13 +147,13 @@ def _places(num_pixels: int, scale_B: Tensor, shift_B: Tensor) -> Tensor:
     return torch.addcmul(shift_B[:, None], scale_B[:, None], middles)
 
 
-def _saturate(video_BTCHW: Tensor, draw: Draw, spec: AugmentSpec) -> Tensor:
+def _saturate(video_BTHWC: Tensor, draw: Draw, spec: AugmentSpec) -> Tensor:
     """Moves colours away from gray or towards it; in place."""
-    if video_BTCHW.shape[2] != 3 or spec.saturation == 0:
-        return video_BTCHW
-    gray = torch.einsum("btchw,c->bthw", video_BTCHW, video_BTCHW.new_tensor(LUMA))[:, :, None]
+    if video_BTHWC.shape[-1] == 1 or spec.saturation == 0:
+        return video_BTHWC
+    gray_BTHW1 = to_gray(video_BTHWC)
     factor_B = 1 + spec.saturation * (2 * draw.saturation - 1)
-    return video_BTCHW.sub_(gray).mul_(_per_clip(factor_B, 5)).add_(gray)
+    return video_BTHWC.sub_(gray_BTHW1).mul_(_per_clip(factor_B, 5)).add_(gray_BTHW1)
 
 
 def augment_audio(audio_BL: Tensor, draw: Draw, spec: AugmentSpec) -> Tensor:

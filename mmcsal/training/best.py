@@ -1,7 +1,7 @@
 """Which epoch's encoders are kept, and when training ends early; decided without labels."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from pydantic import Field
@@ -41,4 +41,4 @@ class BestEpoch:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: `BestEpoch(**state)` is the same again."""
-        return {"epoch": self.epoch, "value": self.value, "num_epochs_since": self.num_epochs_since}
+        return asdict(self)

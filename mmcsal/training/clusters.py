@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmcsal.collectives import broadcast, gather_uneven, num_workers, worker_rank
-from mmcsal.contracts.ids import hash_ids
+from mmcsal.contracts.ids import hash_ids, places_among_sorted
 from mmcsal.losses import MmsslObjective
 from mmcsal.losses.pcl import NOT_ASSIGNED, Pcl, PclSpec
 from mmcsal.models.two_tower import MODALITIES, TwoTower
@@ -25,10 +25,9 @@ class Assignments:
 
     def of(self, sample_ids: Sequence[str], device: torch.device) -> dict[str, Tensor]:
         """modality -> the prototype of each sample, int64 [B]; -1 for a sample that is not known."""
-        hash_B = _signed_hashes(sample_ids)
-        place_B = torch.searchsorted(self.hash_N, hash_B).clamp_max(max(0, len(self.hash_N) - 1))
-        known_B = self.hash_N[place_B] == hash_B if len(self.hash_N) else torch.zeros(len(hash_B), dtype=torch.bool)
-        assigned = {m: torch.full((len(hash_B),), NOT_ASSIGNED) for m in self.by_modality}
+        place_B = torch.from_numpy(places_among_sorted(_signed_hashes(sample_ids).numpy(), self.hash_N.numpy()))
+        known_B = place_B >= 0
+        assigned = {modality: torch.full((len(place_B),), NOT_ASSIGNED) for modality in self.by_modality}
         for modality, assigned_N in self.by_modality.items():
             assigned[modality][known_B] = assigned_N[place_B[known_B]].long()
         return {modality: assigned_B.to(device) for modality, assigned_B in assigned.items()}

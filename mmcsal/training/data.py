@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +26,7 @@ from mmcsal.contracts.clip import read_tensor
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.contracts.ids import order_by_hash
 from mmcsal.models.gray import gray_bytes
+from mmcsal.training.spec import PretrainSpec
 
 TENSORS = ("video", "audio")
 INDEX_THREADS = 16  # a store answers many small reads at a time
@@ -41,23 +41,6 @@ class ClipBatch:
     audio_BL: Tensor  # int16
     rows: slice  # which rows of the global batch these are
     global_batch_size: int
-
-
-class OrderSpec(Protocol):
-    """The part of `PretrainSpec` that reading needs."""
-
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def shuffle_buffer_bytes(self) -> int: ...
-    @property
-    def cache_bytes(self) -> int: ...
-    @property
-    def lanes(self) -> int: ...
-    @property
-    def eval_samples(self) -> int: ...
-    @property
-    def hold_out_eval(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -79,7 +62,7 @@ class ClipBatches:
         self,
         files: Sequence[str],
         filesystem: pyarrow.fs.FileSystem,
-        spec: OrderSpec,
+        spec: PretrainSpec,
         *,
         seed: int,
         num_workers: int = 1,
@@ -161,7 +144,7 @@ class ClipBatches:
             part = clips[first : first + size]
             yield self._read(part, slice(0, len(part)), len(part))
 
-    def _train_split(self, spec: OrderSpec) -> list[np.ndarray]:
+    def _train_split(self, spec: PretrainSpec) -> list[np.ndarray]:
         """Of each partition, the clips that training sees: all, or all but those that every epoch is measured on."""
         is_trained = np.ones(self.num_clips, dtype=bool)
         if spec.hold_out_eval:
@@ -245,7 +228,7 @@ def _num_bytes(arrays: tuple[np.ndarray, ...]) -> int:
     return sum(a.nbytes for a in arrays)
 
 
-def _batch_and_lanes(spec: OrderSpec, num_clips: int, num_workers: int) -> tuple[int, int]:
+def _batch_and_lanes(spec: PretrainSpec, num_clips: int, num_workers: int) -> tuple[int, int]:
     """What the configuration asks for, or what a smaller corpus gives: at least two clips a worker."""
     batch_size = min(spec.batch_size, num_clips)
     # A corpus of a few clips is no matter of reading: as many lanes as workers do.

@@ -22,6 +22,7 @@ from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.distributed.pretrain import last_epoch, pretrain_encoders
 from mmcsal.distributed.session import quiet_ray, told_to_the_reader
 from mmcsal.rundir import RunDir
+from tests.distributed.figures import figures_of_epoch
 from tests.training.clips import make_clips
 
 IDS = [f"s{i}" for i in range(40)]
@@ -120,11 +121,6 @@ def test_labels_are_reported_and_prototypes_stand_beside_the_shift(undisturbed):
     assert kept["kept_epoch"] == best_epoch(run_dir)
 
 
-def figures_of(run_dir: RunDir, epoch: int) -> dict[str, float]:
-    rows = run_dir.dataset("metrics").to_table().to_pylist()
-    return {row["name"]: row["value"] for row in rows if row["epoch"] == epoch}
-
-
 def best_epoch(run_dir: RunDir) -> int:
     rows = run_dir.dataset("metrics").to_table().to_pylist()
     losses = {row["epoch"]: row["value"] for row in rows if row["name"] == "eval_loss" and (row["epoch"] or 0) >= 0}
@@ -208,7 +204,7 @@ def test_fewer_workers_than_asked_for_train_on_when_a_node_is_lost(session, tmp_
         ray.shutdown()
         cluster.shutdown()
     assert lost_s, "over before both had trained"
-    epochs = [figures_of(run_dir, epoch) for epoch in range(80)]
+    epochs = [figures_of_epoch(run_dir, epoch) for epoch in range(80)]
     num_workers = [figures["num_workers"] for figures in epochs]
     # Training that had begun anew would have written all epochs again, by one worker.
     assert 2 in num_workers

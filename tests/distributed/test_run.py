@@ -19,6 +19,7 @@ from mmcsal.datasets.encode import write_mp4
 from mmcsal.datasets.synthetic import SyntheticSpec, generate, read_truth
 from mmcsal.rundir import RunDir
 from mmcsal.selection import SelectSpec, select_pairs
+from tests.distributed.figures import figures_of_epoch
 
 BUDGET = 10
 SETTINGS = [
@@ -169,7 +170,7 @@ def test_two_training_workers_learn_what_one_learns(undisturbed, arguments, tmp_
     of_one, of_two = figures_of_last_epoch(undisturbed), figures_of_last_epoch(copy)
     assert of_two["loss"] == pytest.approx(of_one["loss"], rel=1e-3)
     assert of_two["gap"] == pytest.approx(of_one["gap"], abs=1e-3)
-    assert of_two["loss"] < figures_of_epoch(copy, 0)["loss"]
+    assert of_two["loss"] < figures_of_epoch(RunDir(str(copy)), 0)["loss"]
 
 
 def test_other_settings_are_not_mixed_into_a_run(undisturbed, arguments, tmp_path):
@@ -210,13 +211,8 @@ def test_a_folder_without_one_readable_video(tmp_path):
     assert RunDir(str(tmp_path / "run")).read_json("status.json")["exit_code"] == 3
 
 
-def figures_of_epoch(run_dir: Path, epoch: int) -> dict[str, float]:
-    rows = RunDir(str(run_dir)).dataset("metrics").to_table().to_pylist()
-    return {row["name"]: row["value"] for row in rows if row["epoch"] == epoch}
-
-
 def figures_of_last_epoch(run_dir: Path) -> dict[str, float]:
-    return figures_of_epoch(run_dir, 3)
+    return figures_of_epoch(RunDir(str(run_dir)), 3)
 
 
 def cut_into_clips(movie: Path, folder: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from mmcsal.contracts.clip import clip_schema, tensor_column
+from benchmarks.clips import clip_table
 
 SHAPE = {"num_frames": 4, "frame_size_px": 16, "num_audio_samples": 4096}
 
@@ -16,15 +16,4 @@ def make_clips(sample_ids: list[str]) -> pa.Table:
     audio = np.stack([np.random.default_rng(n).integers(-9999, 9999, 4096, dtype=np.int16) for n in numbers])
     video[:, 0, 0, 0, :] = np.array(numbers)[:, None]
     audio[:, 0] = numbers
-    count = len(numbers)
-    columns = [
-        pa.array(sample_ids),
-        tensor_column(video),
-        tensor_column(audio),
-        pa.array([2.0] * count),
-        pa.array([16] * count, pa.int32()),
-        pa.array([16] * count, pa.int32()),
-        pa.array([2.0] * count),
-        pa.array([16000] * count, pa.int32()),
-    ]
-    return pa.Table.from_arrays(columns, schema=clip_schema(**SHAPE))
+    return clip_table(sample_ids, video, audio, duration_s=2.0, sample_rate_hz=16_000)

@@ -51,7 +51,12 @@ def test_centres_are_fitted_on_as_many_samples_as_asked_for(clip_files, filesyst
     seen = []
     prototypes = state.module.objective.proto["video"]
     refit = prototypes.refit
-    prototypes.refit = lambda x_ND: (seen.append(len(x_ND)), refit(x_ND))
+
+    def watched(x_ND: torch.Tensor) -> None:
+        seen.append(len(x_ND))
+        refit(x_ND)
+
+    prototypes.refit = watched
     assert len(refit_prototypes(state.module.objective, state.model, batches).hash_N) == 20
     assert seen == [5]
 

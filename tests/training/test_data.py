@@ -74,13 +74,18 @@ def test_small_caches_change_nothing_but_memory(clip_files, filesystem):
 @pytest.mark.parametrize("num_workers", [1, 2, 4])
 def test_all_workers_together_read_the_corpus_about_once_an_epoch(num_workers, clip_files, filesystem, monkeypatch):
     """Before there were lanes, every worker read every file."""
-    files, read = clip_files(MANY), []
-    read_table = data._read_table
-    monkeypatch.setattr(data, "_read_table", lambda path, *rest: read.append(path) or read_table(path, *rest))
+    files, read, read_table = clip_files(MANY), [], data._read_table
+
+    def counted(path, *rest):
+        read.append(path)
+        return read_table(path, *rest)
+
+    monkeypatch.setattr(data, "_read_table", counted)
     wanted = spec(cache_bytes=1, shuffle_buffer_bytes=1, num_lanes=4)
     for rank in range(num_workers):
         batches = ClipBatches(files, filesystem, wanted, seed=0, num_workers=num_workers)
-        read.clear() if rank == 0 else None
+        if rank == 0:
+            read.clear()
         for _ in batches.epoch(0, rank=rank, num_workers=num_workers):
             pass
     num_index_reads = (num_workers - 1) * len(MANY)

@@ -67,7 +67,12 @@ def test_resume_in_the_middle_of_an_epoch_is_bitwise_equal(batches, tmp_path):
 def test_time_spent_waiting_for_clips_is_told(batches, monkeypatch):
     quick = train_epoch(fresh(batches), batches)["data_wait_share"]
     read = batches._read
-    monkeypatch.setattr(batches, "_read", lambda *arguments: (time.sleep(0.5), read(*arguments))[1])
+
+    def slowly(*arguments):
+        time.sleep(0.5)
+        return read(*arguments)
+
+    monkeypatch.setattr(batches, "_read", slowly)
     slow = train_epoch(fresh(batches), batches)["data_wait_share"]
     assert 0 <= quick < 0.5 < slow <= 1
 
