@@ -129,11 +129,12 @@ def demo(
 
 
 @app.command()
-def status(run_dir: Annotated[str, typer.Option("--run-dir")] = "runs/default") -> None:
+def status(overrides: Overrides = None, run_dir: Annotated[str, typer.Option("--run-dir")] = "runs/default") -> None:
     """Print what a run has done and is doing."""
+    from mmcsal.config import storage_of
     from mmcsal.rundir import RunDir
 
-    directory = RunDir(run_dir)
+    directory = RunDir(run_dir, storage_of(overrides or []))
     if not directory.exists("status.json"):
         raise InputError(f"no run in {run_dir!r}: there is no status.json; give the --run-dir of a run")
     content = directory.read_json("status.json")
@@ -164,7 +165,7 @@ def _execute(
 
     all_overrides = [*given, *(overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])]
     if config_path is None and not fresh:
-        config_path = _saved_config(run_dir)
+        config_path = _saved_config(run_dir, overrides or [])
     config = load_config(config_path, all_overrides)
     if print_config:
         typer.echo(to_yaml(config), nl=False)
@@ -182,10 +183,14 @@ def _execute(
     execute_stages(config, stages, redo)
 
 
-def _saved_config(run_dir: str | None) -> str | None:
+def _saved_config(run_dir: str | None, overrides: Sequence[str]) -> str | None:
     """The configuration that a run was made with, so that a later command need not repeat it."""
-    path = Path(run_dir or "runs/default") / "config.yaml"
-    return str(path) if path.is_file() else None
+    from mmcsal.config import storage_of
+    from mmcsal.rundir import RunDir
+
+    directory = RunDir(run_dir or "runs/default", storage_of(overrides))
+    directory.check_reachable()
+    return f"{directory.uri}/config.yaml" if directory.exists("config.yaml") else None
 
 
 def _corpus_override(corpus: str | None) -> list[str]:

@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -24,6 +24,7 @@ from mmcsal.media.spec import MediaSpec
 from mmcsal.models import ModelSpec
 from mmcsal.report.spec import ReportSpec
 from mmcsal.selection.spec import SelectSpec
+from mmcsal.storage import StorageSpec, open_uri
 from mmcsal.training.spec import PretrainSpec
 
 SAMPLE_RATE_READERS = ("model.audio.log_mel.sample_rate_hz", "pretrain.augment.sample_rate_hz")
@@ -34,6 +35,9 @@ class ClusterSpec(Spec):
 
     address: str | None = None  # null = the cluster of RAY_ADDRESS or of `ray job submit`, else a Ray of this machine
     num_cpus: int | None = Field(default=None, ge=1)  # of a Ray of this machine; null = all cores
+    # auto: training and embedding ask for GPUs where the cluster has or may scale to some; true: always; false: never
+    use_gpus: Literal["auto"] | bool = "auto"
+    wait_s: float = Field(default=600.0, gt=0)  # for a cluster to scale to what a stage needs at least
 
 
 class IngestSpec(Spec):
@@ -69,6 +73,7 @@ class RunConfig(Spec):
     select: SelectSpec = SelectSpec()
     report: ReportSpec = ReportSpec()
     cluster: ClusterSpec = ClusterSpec()
+    storage: StorageSpec = StorageSpec()
 
     @model_validator(mode="before")
     @classmethod
@@ -94,13 +99,24 @@ def load_config(path: str | None, overrides: Sequence[str] = ()) -> RunConfig:
     Raises: InputError: the file cannot be read, an override has no `=`, a key is unknown, or a value does not
         fit; all that is wrong is told at once.
     """
-    content = _read_yaml(path) if path else {}
+    content = _read_yaml(path, storage_of(overrides)) if path else {}
+    return _validated(content, overrides, path or "the configuration")
+
+
+def storage_of(overrides: Sequence[str]) -> StorageSpec:
+    """How the overrides say object stores are reached: a configuration that lies on one cannot say it itself.
+
+    Raises: InputError: see `load_config`.
+    """
+    return _validated({}, [o for o in overrides if o.strip().startswith("storage")], "the configuration").storage
+
+
+def _validated(content: dict[str, Any], overrides: Sequence[str], where: str) -> RunConfig:
     for override in overrides:
         _apply_override(content, override)
     try:
         return RunConfig.model_validate(content)
     except ValidationError as error:
-        where = path or "the configuration"
         raise InputError(f"{where}: " + "; ".join(_describe(e) for e in error.errors())) from error
 
 
@@ -108,11 +124,13 @@ def to_yaml(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def _read_yaml(path: str) -> dict[str, Any]:
+def _read_yaml(path: str, storage: StorageSpec) -> dict[str, Any]:
+    filesystem, place = open_uri(path, storage, what="config file")
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        with filesystem.open_input_file(place) as stream:
+            content = yaml.safe_load(stream.read().decode())
     except OSError as error:
-        raise InputError(f"config file {path!r} cannot be read: {error.strerror}") from error
+        raise InputError(f"config file {path!r} cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"config file {path!r} is not YAML: {' '.join(str(error).split())}") from error
     if content is None:

@@ -1,19 +1,25 @@
-"""The run directory: where one run keeps its tables, checkpoints and report; atomic writes, markers, resume.
+"""The run directory: where one run keeps its tables, checkpoints and report; atomic writes, attempts, markers, resume.
 
     manifest/ clips/ rejects/ checkpoints/ embeddings/ candidates/ selection/ metrics/ report/
     config.yaml  status.json
 
-Each stage owns one folder. Its parts are written one by one, each under a hidden temporary name and then
-renamed, so a part that is there is whole. `_STARTED.json` says with which settings the stage began (parts of other
-settings never mix), `_COMMITTED.json` that it is complete. Readers such as pyarrow skip names with a leading
-underscore or dot, so every folder is a plain Parquet dataset.
+Each stage owns a folder or more. What it writes lies below an attempt, `clips/attempt-.../part-00000.parquet`:
+`_STARTED.json` of the folder names the attempt that counts and its settings, `_COMMITTED.json` inside the attempt says
+that it is complete. A writer is told its attempt when the stage begins. So one of an older attempt, cut off and still
+alive, writes where nobody looks any more, on stores without rename and without locks as well. A resumed stage goes on
+with its attempt: whoever writes a part of the same settings writes the same part.
+
+Files are written under a hidden temporary name and then renamed, or appear on an object store when their upload is
+complete, so a part that is there is whole. Readers such as pyarrow skip names with a leading underscore or dot, so
+every folder is a plain Parquet dataset.
 """
 
 import fcntl
 import json
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +31,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from mmcsal.contracts.errors import InputError
+from mmcsal.lease import Lease
+from mmcsal.storage import StorageSpec, check_reachable, explained, open_uri
 
 STARTED, COMMITTED = "_STARTED.json", "_COMMITTED.json"
 PART_NAME = "part-{:05d}.parquet"
@@ -33,22 +41,33 @@ COMPRESSION, COMPRESSION_LEVEL = "zstd", 1
 
 
 class RunDir:
-    """One run directory on a local path or on an object store that pyarrow.fs knows. Safe to pickle."""
+    """One run directory on a local path or on an object store that pyarrow.fs knows. Safe to pickle.
 
-    def __init__(self, uri: str) -> None:
+    Args:
+        uri: a local path, `s3://bucket/folder` or `gs://bucket/folder`.
+        storage: how object stores are reached.
+        attempts: of folders whose attempt is fixed; that of others is looked up.
+    """
+
+    def __init__(
+        self, uri: str, storage: StorageSpec | None = None, attempts: dict[str, str | None] | None = None
+    ) -> None:
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
-        self.filesystem, self.root = open_uri(self.uri, what="run directory")
+        self.storage = storage or StorageSpec()
+        self.filesystem, self.root = open_uri(self.uri, self.storage, what="run directory")
+        self._attempts = dict(attempts or {})
 
-    def __reduce__(self) -> tuple[type["RunDir"], tuple[str]]:
-        return RunDir, (self.uri,)
+    def __reduce__(self) -> tuple[type["RunDir"], tuple[Any, ...]]:
+        return RunDir, (self.uri, self.storage, self._attempts)
 
     @property
     def is_local(self) -> bool:
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
-    def path(self, *names: str) -> str:
-        """A path inside the run directory, for use with `self.filesystem`."""
-        return "/".join((self.root, *names))
+    def path(self, folder: str, *names: str) -> str:
+        """A path for `self.filesystem`: of a file at the top, or of something in a folder's current attempt."""
+        attempt = self._attempt(folder) if names else None
+        return "/".join((self.root, folder, *([attempt] if attempt else []), *names))
 
     # Files -----------------------------------------------------------------------------------------------------
 
@@ -61,7 +80,9 @@ class RunDir:
 
     def write_bytes(self, data: bytes | pa.Buffer, *names: str) -> None:
         """Writes a file so that it is there whole or not at all."""
-        target = self.path(*names)
+        self._write_whole(data, self.path(*names))
+
+    def _write_whole(self, data: bytes | pa.Buffer, target: str) -> None:
         folder, name = target.rsplit("/", 1)
         if not self.is_local:  # an object appears when its upload completes
             self._write(data, target)
@@ -88,8 +109,9 @@ class RunDir:
         """Names of the folders in a folder, sorted; none where there is no folder."""
         return sorted(info.base_name for info in self._listed(*folder) if not info.is_file)
 
-    def _listed(self, *folder: str) -> list[fs.FileInfo]:
-        return self.filesystem.get_file_info(fs.FileSelector(self.path(*folder), allow_not_found=True))
+    def _listed(self, folder: str, *names: str) -> list[fs.FileInfo]:
+        below = self.path(folder, *names) if names else self._place(folder)
+        return self.filesystem.get_file_info(fs.FileSelector(below, allow_not_found=True))
 
     def delete_file(self, *names: str) -> None:
         self.filesystem.delete_file(self.path(*names))
@@ -129,16 +151,42 @@ class RunDir:
 
     # Stages ----------------------------------------------------------------------------------------------------
 
-    def begin(self, folder: str, settings: dict[str, Any]) -> None:
-        self.write_json(settings, folder, STARTED)
+    def begin(
+        self, folder: str, settings: dict[str, Any], side_folders: Sequence[str] = (), *, resume: bool = False
+    ) -> None:
+        """Starts a stage: the folders get a new attempt, or with `resume` go on with the one of `folder`.
+
+        The owner's folder first: killed in between, the next resume gives its side folders the same attempt.
+        """
+        attempt = self._attempt(folder) if resume else _new_attempt()
+        for name in (folder, *side_folders):
+            self._attempts[name] = attempt
+            if attempt is not None:  # None: begun before there were attempts
+                content = json.dumps({"attempt": attempt, "settings": settings}, indent=2).encode()
+                self._write_whole(content, f"{self.root}/{name}/{STARTED}")
+                self._sweep(name)
+
+    def begin_in_place(self, folder: str, settings: dict[str, Any]) -> None:
+        """Starts a stage whose files keep their paths from attempt to attempt: nobody but the driver writes them."""
+        self.clear(folder)
+        self.write_json({"settings": settings}, folder, STARTED)
+
+    def pin(self, *folders: str) -> None:
+        """Fixes the attempts of folders as they are now: their readers need not look them up for each file."""
+        for folder in folders:
+            self._attempts[folder] = self._attempt(folder)
 
     def started(self, folder: str) -> dict[str, Any] | None:
         """The settings with which the stage of this folder began, or None."""
-        return self.read_json(folder, STARTED) if self.exists(folder, STARTED) else None
+        content = self._started(folder)
+        return None if content is None else content.get("settings", content)
 
     def commit(self, folder: str, receipt: dict[str, Any]) -> None:
         """Marks the stage of this folder as complete; the last thing that a stage does."""
         self.write_json({**receipt, "committed_at": now()}, folder, COMMITTED)
+        attempt = self._attempts.get(folder)
+        for name in [n for n, a in self._attempts.items() if attempt is not None and a == attempt]:
+            self._sweep(name)
 
     def committed(self, folder: str) -> dict[str, Any] | None:
         """What the stage of this folder said when it was completed, or None."""
@@ -148,16 +196,69 @@ class RunDir:
         """Removes a folder; the marker first, so that a kill in between cannot leave a marker without its data."""
         if self.exists(folder, COMMITTED):
             self.delete_file(folder, COMMITTED)
+        self._attempts.pop(folder, None)
         if self.exists(folder):
             self.filesystem.delete_dir(self.path(folder))
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the directory against a second driver; the kernel lets go when this process ends, however it ends."""
+    def _started(self, folder: str) -> dict[str, Any] | None:
+        try:
+            with self.filesystem.open_input_file(f"{self.root}/{folder}/{STARTED}") as stream:
+                return json.loads(stream.read())
+        except FileNotFoundError:
+            return None
+
+    def _attempt(self, folder: str) -> str | None:
+        """The attempt of a folder that counts; None where its files lie in the folder itself."""
+        if folder in self._attempts:
+            return self._attempts[folder]
+        return (self._started(folder) or {}).get("attempt")
+
+    def _place(self, folder: str) -> str:
+        """Where the files of a folder lie."""
+        attempt = self._attempt(folder)
+        return f"{self.root}/{folder}/{attempt}" if attempt else f"{self.root}/{folder}"
+
+    def _sweep(self, folder: str) -> None:
+        """Removes what other attempts left."""
+        selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
+        for info in self.filesystem.get_file_info(selector):
+            if info.base_name in {STARTED, self._attempts[folder]}:
+                continue
+            if info.is_file:
+                self.filesystem.delete_file(info.path)
+            else:
+                self.filesystem.delete_dir(info.path)
+
+    def check_reachable(self) -> None:
+        """Raises: InputError: the object store does not answer, or refuses; told in seconds."""
         if not self.is_local:
-            yield
+            check_reachable(self.uri, self.storage, what="run directory")
+
+    # One driver at a time --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def locked(self) -> Iterator[Callable[[], None]]:
+        """Holds the directory against a second driver, which ends however this process ends.
+
+        Yields: a check to call before a commit: it raises LeaseLostError once another driver has taken over.
+        Raises: InputError: another driver holds it, or the place cannot be used.
+        """
+        if self.is_local:
+            with self._file_lock():
+                yield lambda: None
             return
-        Path(self.root).mkdir(parents=True, exist_ok=True)
+        self.check_reachable()
+        lease = Lease(self, self.storage.lease_s)
+        with lease.held():
+            yield lease.check
+
+    @contextmanager
+    def _file_lock(self) -> Iterator[None]:
+        try:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+            Path(self.path(".lock")).touch()
+        except OSError as error:
+            raise explained(error, "run directory", self.uri) from error
         with open(self.path(".lock"), "a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -173,9 +274,10 @@ class RunDir:
             yield
 
     def is_held(self) -> bool:
-        """Whether a driver is at work in the directory; on an object store nobody can tell, and this says yes."""
+        """Whether a driver is at work in the directory; on an object store, whether one was heard of lately."""
         if not self.is_local:
-            return True
+            info = self.filesystem.get_file_info(self.path(Lease.FILE))
+            return info.is_file and time.time() - info.mtime.timestamp() < 2 * self.storage.lease_s
         try:
             with open(self.path(".lock")) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,15 +288,8 @@ class RunDir:
         return False
 
 
-def open_uri(uri: str, *, what: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a local path or a URI, and the path on it; `what` stands in the error.
-
-    Raises: InputError: no file system is known for it.
-    """
-    try:
-        return fs.FileSystem.from_uri(uri if "://" in uri else str(Path(uri).expanduser().absolute()))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{what} {uri!r} cannot be used: {error}; give a local path, s3:// or gs://") from error
+def _new_attempt() -> str:
+    return f"attempt-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
 def is_part(info: fs.FileInfo) -> bool:

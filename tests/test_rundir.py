@@ -28,9 +28,9 @@ def test_a_part_written_again_replaces_the_first(run_dir):
 
 
 def test_parts_are_sorted_and_markers_are_no_data(run_dir):
+    run_dir.begin("t", {})
     for name in ("part-00001.parquet", "part-00000.parquet"):
         run_dir.write_part("t", name, table(1))
-    run_dir.begin("t", {})
     run_dir.commit("t", {})
     run_dir.write_bytes(b"rubbish", "t", ".part-00002.parquet.tmp")
     assert run_dir.parts("t") == ["part-00000.parquet", "part-00001.parquet"]

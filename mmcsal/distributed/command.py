@@ -1,15 +1,22 @@
 """What a command does with its stages: check them, or hold the run directory and run them."""
 
+import errno
+import os
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from mmcsal.config import RunConfig
-from mmcsal.contracts.errors import MmcsalError, ResourceError
-from mmcsal.distributed.pipeline import plan, run_stages
+from mmcsal.contracts.errors import MmcsalError
+from mmcsal.distributed.pipeline import plan, ray_stages, run_stages
 from mmcsal.distributed.progress import Status
-from mmcsal.distributed.session import local_num_cpus, told_to_the_reader
+from mmcsal.distributed.recover import cause_of
+from mmcsal.distributed.resources import Capacity, ask_of, capacity, refuse_impossible
+from mmcsal.distributed.session import cluster_address, ray_session, told_to_the_reader
 from mmcsal.rundir import RunDir
 
+HERE = "a Ray of this machine"
 ACTIONS = {
     "committed": "committed already, will be skipped",
     "run": "will run",
@@ -23,15 +30,39 @@ def check_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> I
 
     Raises: MmcsalError: what would also end the run before its first stage.
     """
-    check_resources(config)
-    run_dir = RunDir(config.run_dir)
+    run_dir = RunDir(config.run_dir, config.storage)
+    run_dir.check_reachable()
     yield f"run directory: {run_dir.uri}"
     for step in plan(config, run_dir, names, redo):
         because = f" ({', '.join(step.changed)} changed)" if step.changed else ""
         yield f"{step.stage.name:<9} {ACTIONS[step.action]}{because}"
-    where = config.cluster.address or f"a Ray of this machine with {local_num_cpus(config.cluster)} CPUs"
-    workers = config.ingest.num_workers or "all"
-    yield f"resources: {where}; ingest {workers} CPUs, pretrain {config.pretrain.num_workers} workers of 1 CPU"
+    yield from _check_resources(config, names)
+
+
+def _check_resources(config: RunConfig, names: Sequence[str]) -> Iterator[str]:
+    """What the stages ask for, and whether it can ever be had.
+
+    Raises: ResourceError: with the key to change; or no cluster answers at the address.
+    """
+    address = cluster_address(config.cluster)
+    if address is None:
+        yield from _told_asks(config, names, here(config), HERE)
+        return
+    with ray_session(config.cluster):
+        yield from _told_asks(config, names, capacity(), f"the cluster at {address}")
+
+
+def _told_asks(config: RunConfig, names: Sequence[str], found: Capacity, where: str) -> Iterator[str]:
+    asks = [ask_of(stage, config, found) for stage in ray_stages(names)]
+    refuse_impossible(asks, found, where)
+    yield f"resources: {where} with {found}"
+    for ask in asks:
+        yield f"  {ask.stage:<9} {ask.told()}"
+
+
+def here(config: RunConfig) -> Capacity:
+    """What a Ray of this machine would have; it sees GPUs only when it is started."""
+    return Capacity(config.cluster.num_cpus or os.cpu_count() or 1, 0, is_fixed=True)
 
 
 def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> None:
@@ -39,42 +70,39 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
 
     Raises: MmcsalError: with the exit code; anything else is a defect, its traceback lies in `error.txt`.
     """
-    check_resources(config)
-    run_dir = RunDir(config.run_dir)
-    with run_dir.locked():
+    run_dir = RunDir(config.run_dir, config.storage)
+    if cluster_address(config.cluster) is None:  # before anything is started
+        refuse_impossible([ask_of(stage, config, here(config)) for stage in ray_stages(names)], here(config), HERE)
+    with run_dir.locked() as check_lock:
         status = Status(run_dir)
         try:
-            run_stages(config, names, status, redo)
+            run_stages(config, names, status, redo, check_lock)
         except KeyboardInterrupt:
             status.finish("interrupted", 1, "the same command goes on from what is committed")
             raise
         except Exception as error:
-            told = told_to_the_reader(error)
-            if told is None:
-                run_dir.write_bytes(traceback.format_exc().encode(), "error.txt")
-                first_line = (str(error).strip().splitlines() or [""])[0]
-                told = MmcsalError(
-                    f"{type(error).__name__}: {first_line}; the traceback lies in {run_dir.path('error.txt')}; "
-                    "the same command goes on from what is committed"
-                )
-            status.finish("failed", told.exit_code, str(told))
+            told = told_to_the_reader(error) or _told(error, run_dir)
+            with suppress(OSError):  # the disk may be what has failed
+                status.finish("failed", told.exit_code, str(told))
             raise told from error
         status.finish("done", 0)
         _say_result(run_dir, names, status)
 
 
-def check_resources(config: RunConfig) -> None:
-    """Refuses what a Ray of this machine can never give; a cluster may scale, so it is asked when it is there.
-
-    Raises: ResourceError: with the key to change.
-    """
-    num_cpus, spec = local_num_cpus(config.cluster), config.pretrain
-    if num_cpus is not None and spec.fewest_workers > num_cpus:
-        key = "num_workers" if spec.min_workers is None else "min_workers"
-        raise ResourceError(
-            f"pretrain.{key} is {spec.fewest_workers}, but the Ray of this machine has {num_cpus} CPUs; "
-            f"set pretrain.{key}={num_cpus} or less, or give the address of a larger cluster (cluster.address)"
-        )
+def _told(error: Exception, run_dir: RunDir) -> MmcsalError:
+    """A failure that is nobody's message: in one line, with its traceback in a file."""
+    cause = cause_of(error)
+    where = f"the traceback lies in {run_dir.path('error.txt')}"
+    try:
+        run_dir.write_bytes(traceback.format_exc().encode(), "error.txt")
+    except OSError:
+        traceback.print_exc(file=sys.stderr)
+        where = "the traceback is above"
+    first_line = (str(cause).strip().splitlines() or [""])[0]
+    remedy = "free some space; then " if getattr(cause, "errno", None) == errno.ENOSPC else ""
+    return MmcsalError(
+        f"{type(cause).__name__}: {first_line}; {where}; {remedy}the same command goes on from what is committed"
+    )
 
 
 def _say_result(run_dir: RunDir, names: Sequence[str], status: Status) -> None:

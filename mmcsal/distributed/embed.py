@@ -15,6 +15,7 @@ from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.table import conform
 from mmcsal.distributed.partitions import Progress, run_partitions
 from mmcsal.distributed.pretrain_worker import ENCODERS_FILE
+from mmcsal.distributed.resources import ask_of, capacity
 from mmcsal.models.two_tower import MODALITIES
 from mmcsal.rundir import RunDir
 from mmcsal.training.embed import close_gap
@@ -33,9 +34,8 @@ def embed_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
         "embeddings",
         EmbedWorker,
         constructor,
-        num_workers=config.embed.num_workers,
+        ask=ask_of("embed", config, capacity()),
         progress=progress,
-        use_gpu=True,
     )
     return {"num_embeddings": run_dir.dataset("embeddings").count_rows()}
 

@@ -16,6 +16,7 @@ from mmcsal.datasets import build_manifest
 from mmcsal.datasets.content import has_scheme
 from mmcsal.distributed.ingest_worker import IngestWorker
 from mmcsal.distributed.partitions import Progress, run_partitions
+from mmcsal.distributed.resources import ask_of, capacity
 from mmcsal.rundir import PART_NAME, RunDir
 
 
@@ -45,9 +46,8 @@ def ingest_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
     Raises: RejectLimitError: more than `max_reject_fraction` of the samples were rejected, or all of them.
     """
     constructor = {"run_dir": run_dir, "media": config.media}
-    run_partitions(
-        run_dir, "clips", IngestWorker, constructor, num_workers=config.ingest.num_workers, progress=progress
-    )
+    ask = ask_of("ingest", config, capacity())
+    run_partitions(run_dir, "clips", IngestWorker, constructor, ask=ask, progress=progress)
     return _check_rejects(run_dir, config)
 
 

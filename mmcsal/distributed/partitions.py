@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import ray
 from ray.data import ActorPoolStrategy
 
-from mmcsal.distributed.session import num_cluster_cpus, num_cluster_gpus
+from mmcsal.distributed.resources import Ask, capacity
 from mmcsal.rundir import RunDir
 
 Progress = Callable[..., None]
@@ -35,17 +35,15 @@ def run_partitions(
     worker: type[PartitionWorker],
     constructor: dict[str, Any],
     *,
-    num_workers: int | None,
+    ask: Ask,
     progress: Progress,
-    use_gpu: bool = False,
 ) -> None:
     """Calls `worker` on every pending partition; returns when all are committed.
 
     Args:
         folder: the table that the worker writes; its committed parts are left out.
         worker, constructor: the class, and the keyword arguments it is made with.
-        num_workers: actors at a time; None = one for each CPU of the cluster, or each GPU.
-        use_gpu: each actor holds a GPU, if the cluster has any.
+        ask: how many actors at a time, and whether each holds a GPU.
     """
     pending = pending_parts(run_dir, folder)
     num_total = len(run_dir.parts("manifest"))
@@ -53,9 +51,7 @@ def run_partitions(
     progress(num_done, num_total)
     if not pending:
         return
-    num_gpus = num_cluster_gpus() if use_gpu else 0
-    num_slots = num_gpus or num_cluster_cpus()
-    num_actors = min(num_workers or num_slots, num_slots, len(pending))
+    num_actors = min(ask.num_workers(capacity()), len(pending))
     # One block a partition, so that one task writes one file; nothing is read before a worker asks for it.
     items = ray.data.from_items([{"part": name} for name in pending], override_num_blocks=len(pending))
     receipts = items.map_batches(
@@ -63,7 +59,7 @@ def run_partitions(
         fn_constructor_kwargs=constructor,
         batch_size=1,
         num_cpus=1,
-        num_gpus=1 if num_gpus else None,
+        num_gpus=1 if ask.use_gpu else None,
         compute=ActorPoolStrategy(min_size=1, max_size=num_actors, initial_size=num_actors),
     )
     for _ in receipts.iter_rows():

@@ -13,8 +13,10 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.distributed.embed import embed_clips
 from mmcsal.distributed.ingest import ingest_clips, scan_corpus
 from mmcsal.distributed.partitions import Progress
-from mmcsal.distributed.pretrain import pretrain_encoders
+from mmcsal.distributed.pretrain import checkpoints, pretrain_encoders
 from mmcsal.distributed.progress import Status
+from mmcsal.distributed.recover import cause_of, with_retries
+from mmcsal.distributed.resources import ask_of, capacity, refuse_impossible, wait_for
 from mmcsal.distributed.select_stage import list_parquet, select_clips
 from mmcsal.distributed.session import ray_session
 from mmcsal.report.build import build_report
@@ -35,6 +37,8 @@ class Stage:
     needs_ray: bool = True
     resumes: bool = True  # parts of a killed attempt are kept; else the stage starts over
     is_cheap: bool = False  # seconds to minutes: new settings redo it without being asked
+    in_place: bool = False  # its files keep their paths: only the driver writes them
+    committed: Callable[[RunDir], Any] | None = None  # what a new try goes on from; None = the parts of the folder
 
 
 def write_report(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
@@ -68,6 +72,7 @@ STAGES = (
             "pretrain": c.pretrain.model_dump(mode="json", exclude=NOT_IN_HASH),
             "seed": c.seed,
         },
+        committed=checkpoints,
     ),
     Stage(
         "embed",
@@ -91,11 +96,13 @@ STAGES = (
         needs_ray=False,
         resumes=False,
         is_cheap=True,
+        in_place=True,
     ),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 # Folders that a stage fills beside its own.
 SIDE_FOLDERS = {"ingest": ["rejects"], "pretrain": ["metrics"], "select": ["candidates", "selection_rejects"]}
+FOLDERS = (*(stage.folder for stage in STAGES), *(name for names in SIDE_FOLDERS.values() for name in names))
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ def plan(config: RunConfig, run_dir: RunDir, names: Sequence[str], redo: str | N
         made with other settings and is not named by `redo`.
     """
     planned: list[Planned] = []
-    upstream: str | None = _digest_of_files(config.embeddings) if config.embeddings else ""
+    upstream: str | None = _digest_of_files(config) if config.embeddings else ""
     must_redo = False
     for stage in _chain(config, names):
         settings = {**stage.settings(config), "upstream": upstream}
@@ -159,12 +166,24 @@ def _plan_stage(stage: Stage, settings: Settings, run_dir: RunDir, must_redo: bo
     )
 
 
-def run_stages(config: RunConfig, names: Sequence[str], status: Status, redo: str | None = None) -> None:
+def ray_stages(names: Sequence[str]) -> list[str]:
+    """Those of the named stages that run on Ray."""
+    return [stage.name for stage in STAGES if stage.needs_ray and stage.name in names]
+
+
+def run_stages(
+    config: RunConfig,
+    names: Sequence[str],
+    status: Status,
+    redo: str | None = None,
+    check_lock: Callable[[], None] = lambda: None,
+) -> None:
     """Runs the named stages in order and skips what is committed.
 
+    Args: check_lock: called before a stage begins and before it is committed; raises if the run is no longer ours.
     Raises: MmcsalError: see `plan`, and each stage.
     """
-    run_dir = RunDir(config.run_dir)
+    run_dir = RunDir(config.run_dir, config.storage)
     steps = plan(config, run_dir, names, redo)
     run_dir.write_bytes(to_yaml(config).encode(), "config.yaml")
     upstream = steps[0].settings["upstream"]
@@ -179,29 +198,66 @@ def run_stages(config: RunConfig, names: Sequence[str], status: Status, redo: st
             else:
                 if step.stage.needs_ray:
                     session.enter_context(ray_session(config.cluster))
-                _run_stage(step, config, run_dir, status)
+                    _wait_for_resources(step.stage, config, status)
+                _run_stage(step, config, run_dir, status, check_lock)
             upstream = _digest_of_stage(step.stage, run_dir)
 
 
-def _run_stage(step: Planned, config: RunConfig, run_dir: RunDir, status: Status) -> None:
+def _wait_for_resources(stage: Stage, config: RunConfig, status: Status) -> None:
+    """Raises: ResourceError: what the stage asks for at least can never come, or does not come in time."""
+    found = capacity()
+    ask = ask_of(stage.name, config, found)
+    refuse_impossible([ask], found, "the cluster")
+    status.say(f"{stage.name}: asks for {ask.told()}; the cluster has {found}")
+    wait_for(ask, config.cluster)
+
+
+def _run_stage(
+    step: Planned, config: RunConfig, run_dir: RunDir, status: Status, check_lock: Callable[[], None]
+) -> None:
     stage = step.stage
-    if step.action == "redo" or not stage.resumes:
-        for folder in (stage.folder, *SIDE_FOLDERS.get(stage.name, [])):
-            run_dir.clear(folder)
-    run_dir.begin(stage.folder, step.settings)
+    check_lock()
+    run_dir.pin(*FOLDERS)
+    if stage.in_place:
+        run_dir.begin_in_place(stage.folder, step.settings)
+    else:
+        resume = step.action == "resume" and stage.resumes
+        run_dir.begin(stage.folder, step.settings, SIDE_FOLDERS.get(stage.name, []), resume=resume)
     because = f" ({', '.join(step.changed)} changed)" if step.changed else ""
     status.say(f"{stage.name}: {'resumed' if step.action == 'resume' else 'started'}{because}")
     start_s = time.monotonic()
     with status.stage(stage.name) as progress:
-        receipt = stage.run(config, run_dir, progress)
+        receipt, num_retries = _with_retries(stage, config, run_dir, status, progress)
     wall_s = round(time.monotonic() - start_s, 2)
     digest = receipt.pop("digest", None) or _digest(step.settings)
+    receipt |= {"resumed": step.action == "resume", **({"num_retries": num_retries} if num_retries else {})}
+    check_lock()
     run_dir.commit(stage.folder, {**receipt, "settings": step.settings, "digest": digest, "wall_s": wall_s})
     told = {"warnings": receipt["warnings"]} if receipt.get("warnings") else {}
     status.update_stage(stage.name, state="committed", wall_s=wall_s, **told, write=True)
     status.say(f"{stage.name}: done in {wall_s:.1f} s{_headline(receipt)}")
     for warning in receipt.get("warnings", ()):
         status.say(f"{stage.name}: warning: {warning}")
+
+
+def _with_retries(
+    stage: Stage, config: RunConfig, run_dir: RunDir, status: Status, progress: Progress
+) -> tuple[dict[str, Any], int]:
+    """The receipt of a stage, and how often it was begun again because workers, nodes or the storage were lost."""
+    losses: list[str] = []
+
+    def on_retry(error: BaseException) -> None:
+        cause = cause_of(error)
+        first_line = (str(cause).strip().splitlines() or [""])[0]
+        losses.append(first_line)
+        status.update_stage(stage.name, num_retries=len(losses))
+        status.say(f"{stage.name}: lost {type(cause).__name__}: {first_line}; goes on from what is committed")
+
+    def committed() -> Any:
+        return stage.committed(run_dir) if stage.committed else run_dir.parts(stage.folder)
+
+    receipt = with_retries(lambda: stage.run(config, run_dir, progress), committed, on_retry)
+    return receipt, len(losses)
 
 
 def _headline(receipt: dict[str, Any]) -> str:
@@ -229,9 +285,9 @@ def _digest(settings: Settings) -> str:
     return blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _digest_of_files(folder: str) -> str:
+def _digest_of_files(config: RunConfig) -> str:
     """Tells a changed folder by names, sizes and times: reading embeddings twice would cost as much as selecting."""
-    facts = [(info.path, info.size, info.mtime_ns) for info in list_parquet(folder)[1]]
+    facts = [(info.path, info.size, info.mtime_ns) for info in list_parquet(config.embeddings or "", config.storage)[1]]
     return _digest({"files": facts})
 
 

@@ -5,20 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ray.train import CheckpointConfig, FailureConfig, ScalingConfig, TrainingFailedError
+from ray.train import CheckpointConfig, FailureConfig, ScalingConfig
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchTrainer
 
 from mmcsal.config import RunConfig
 from mmcsal.distributed.partitions import Progress
 from mmcsal.distributed.pretrain_worker import clip_batches, epoch_parts, train_loop
-from mmcsal.distributed.session import num_cluster_gpus, told_to_the_reader
+from mmcsal.distributed.resources import ask_of, capacity
 from mmcsal.rundir import RunDir
 from mmcsal.training.collapse import collapse_warnings
 from mmcsal.training.state import check_micro_batches
 
 RAY_TRAIN_NAME = "ray_train"  # Ray Train's own folder below checkpoints/
-RESTARTS_WITHOUT_CHECKPOINT = 3
 SECONDS_BETWEEN_LOOKS = 1.0
 SHOWN = ("loss", "eval_loss", "gap", "recall_at_1_video_to_audio")
 
@@ -34,33 +33,13 @@ def pretrain_encoders(config: RunConfig, run_dir: RunDir, progress: Progress) ->
     batches = clip_batches(config, run_dir)
     num_eval_clips = min(config.pretrain.eval_samples, batches.num_clips)
     with _following_epochs(run_dir, config.pretrain.epochs, num_eval_clips, progress):
-        num_restarts = _fit(config, run_dir)
+        _trainer(config, run_dir).fit()
     epoch, figures = last_epoch(run_dir)
     return {
         "num_clips": batches.num_clips,
         "num_epochs": epoch + 1,
-        "num_restarts": num_restarts,
         "warnings": collapse_warnings(figures, num_clips=num_eval_clips, epoch=epoch),
     }
-
-
-def _fit(config: RunConfig, run_dir: RunDir) -> int:
-    """Trains, and goes on from the last checkpoint when workers or nodes are lost; returns how often that was.
-
-    Ray's own limit counts the failures of a whole run, and days on spot nodes have many; here only those count that
-    follow each other without a new checkpoint. What a worker says itself is wrong will be wrong again: no retry.
-    """
-    num_restarts, in_a_row = 0, 0
-    while True:
-        before = _checkpoints(run_dir)
-        try:
-            _trainer(config, run_dir).fit()
-            return num_restarts
-        except TrainingFailedError as error:
-            in_a_row = 1 if _checkpoints(run_dir) != before else in_a_row + 1
-            if told_to_the_reader(error) is not None or in_a_row > RESTARTS_WITHOUT_CHECKPOINT:
-                raise
-            num_restarts += 1
 
 
 def _trainer(config: RunConfig, run_dir: RunDir) -> TorchTrainer:
@@ -70,20 +49,21 @@ def _trainer(config: RunConfig, run_dir: RunDir) -> TorchTrainer:
         train_loop_config={"config": config, "run_dir": run_dir},
         scaling_config=ScalingConfig(
             num_workers=(spec.min_workers, spec.num_workers) if spec.min_workers else spec.num_workers,
-            use_gpu=num_cluster_gpus() >= spec.fewest_workers,
+            use_gpu=ask_of("pretrain", config, capacity()).use_gpu,
         ),
         run_config=RayRunConfig(
             name=RAY_TRAIN_NAME,
             storage_path=run_dir.path("checkpoints"),
             storage_filesystem=None if run_dir.is_local else run_dir.filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=2),
+            # Ray's own limit counts the failures of a whole run; see `recover.with_retries`.
             failure_config=FailureConfig(max_failures=0),
         ),
     )
 
 
-def _checkpoints(run_dir: RunDir) -> list[str]:
-    """Names of Ray Train's checkpoints."""
+def checkpoints(run_dir: RunDir) -> list[str]:
+    """Names of Ray Train's checkpoints: what a new try goes on from."""
     return run_dir.folders("checkpoints", RAY_TRAIN_NAME)
 
 

@@ -16,10 +16,11 @@ from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.distributed.partitions import Progress
 from mmcsal.distributed.select import read_footers, select_over_ray
 from mmcsal.distributed.select_store import Store
-from mmcsal.rundir import PART_NAME, RunDir, is_part, open_uri
+from mmcsal.rundir import PART_NAME, RunDir, is_part
 from mmcsal.selection import Selection, SelectSpec
 from mmcsal.selection.request import COST, WEIGHT
 from mmcsal.selection.spec import TotalCost
+from mmcsal.storage import StorageSpec, explained, open_uri
 
 REJECTS = "selection_rejects"  # beside rejects/, which belongs to ingest
 
@@ -33,9 +34,10 @@ def select_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
     """
     filesystem, files = run_dir.filesystem, run_dir.part_paths("embeddings")
     if config.embeddings:
-        filesystem, infos = list_parquet(config.embeddings)
+        filesystem, infos = list_parquet(config.embeddings, config.storage)
         files = [info.path for info in infos]
-    spec, store = with_ids(config.select), Store(run_dir, json.dumps(run_dir.started("selection"), sort_keys=True))
+    spec = with_ids(config.select, config.storage)
+    store = Store(run_dir, json.dumps(run_dir.started("selection"), sort_keys=True))
     columns = _columns(config, run_dir, spec, filesystem, files)
     selection = select_over_ray(
         files, spec, filesystem=filesystem, columns=columns, seed=config.seed, progress=progress, store=store
@@ -61,19 +63,19 @@ def _check_rejects(num_rejects: int, num_rows: int, config: RunConfig, run_dir: 
         )
 
 
-def with_ids(spec: SelectSpec) -> SelectSpec:
+def with_ids(spec: SelectSpec, storage: StorageSpec | None = None) -> SelectSpec:
     """The spec with the ids of the files that it names.
 
     Raises: InputError: a file cannot be read, or has no ids.
     """
     lists = {name: getattr(spec, name) for name in ("labeled", "include", "exclude")}
-    read = {name: _read_ids(name, path) for name, path in lists.items() if isinstance(path, str)}
+    read = {name: _read_ids(name, path, storage) for name, path in lists.items() if isinstance(path, str)}
     return spec.model_copy(update=read)
 
 
-def _read_ids(name: str, path: str) -> tuple[str, ...]:
+def _read_ids(name: str, path: str, storage: StorageSpec | None) -> tuple[str, ...]:
     """Ids of a text file (one a line), or of the `sample_id` column of a .csv or .parquet file."""
-    filesystem, root = open_uri(path, what=f"select.{name}")
+    filesystem, root = open_uri(path, storage, what=f"select.{name}")
     try:
         with filesystem.open_input_file(root) as stream:
             if root.lower().endswith(".parquet"):
@@ -140,15 +142,18 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def list_parquet(folder: str) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
+def list_parquet(folder: str, storage: StorageSpec | None = None) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
     """The Parquet files below a folder, or the one file that it is, sorted by path, and where they lie.
 
     Raises: InputError: there are none.
     """
-    filesystem, root = open_uri(folder, what="embeddings folder")
-    facts = filesystem.get_file_info(root)
-    is_folder = facts.type == fs.FileType.Directory
-    infos = filesystem.get_file_info(fs.FileSelector(root, recursive=True)) if is_folder else [facts]
+    filesystem, root = open_uri(folder, storage, what="embeddings folder")
+    try:
+        facts = filesystem.get_file_info(root)
+        is_folder = facts.type == fs.FileType.Directory
+        infos = filesystem.get_file_info(fs.FileSelector(root, recursive=True)) if is_folder else [facts]
+    except OSError as error:
+        raise explained(error, "embeddings folder", folder) from error
     found = [info for info in infos if is_part(info)]
     if not found:
         what = "does not exist" if facts.type == fs.FileType.NotFound else "holds no .parquet file"

@@ -23,7 +23,7 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = spec.address or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(spec)
     local_options: dict[str, Any] = {}
     if not address:
         local_options = {"num_cpus": spec.num_cpus, "include_dashboard": False}
@@ -44,11 +44,9 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
         ray.shutdown()
 
 
-def local_num_cpus(spec: ClusterSpec) -> int | None:
-    """CPUs of the Ray that would be started here; None where a cluster is given instead."""
-    if spec.address or os.environ.get("RAY_ADDRESS"):
-        return None
-    return spec.num_cpus or os.cpu_count() or 1
+def cluster_address(spec: ClusterSpec) -> str | None:
+    """Address of the cluster that runs the job; None = a Ray of this machine."""
+    return spec.address or os.environ.get("RAY_ADDRESS") or None
 
 
 def quiet_ray() -> None:
@@ -76,13 +74,3 @@ def told_to_the_reader(error: BaseException | None) -> MmcsalError | None:
         inside += [getattr(error, "cause", None), *getattr(error, "worker_failures", {}).values()]
         inside += [error.__cause__, error.__context__]
     return None
-
-
-def num_cluster_cpus() -> int:
-    """CPUs that the cluster has now; at least 1."""
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
-
-def num_cluster_gpus() -> int:
-    """GPUs that the cluster has now."""
-    return int(ray.cluster_resources().get("GPU", 0))

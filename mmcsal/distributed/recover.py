@@ -1,0 +1,70 @@
+"""What Ray does not recover from by itself: the same work once more, with all that is committed left out."""
+
+import errno
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ray import exceptions as ray_errors
+from ray.train import TrainingFailedError
+
+from mmcsal.distributed.session import told_to_the_reader
+
+# Days on spot nodes have many failures; only those count that follow each other without anything new committed.
+FAILURES_IN_A_ROW = 3
+SECONDS_BEFORE_RETRY = 2.0
+LOSSES = (
+    TrainingFailedError,
+    ray_errors.WorkerCrashedError,
+    ray_errors.RayActorError,
+    ray_errors.NodeDiedError,
+    ray_errors.ObjectLostError,
+    ray_errors.RaySystemError,
+    ray_errors.RpcError,
+    ray_errors.OutOfMemoryError,
+    ray_errors.TaskPlacementGroupRemoved,
+    ray_errors.ActorPlacementGroupRemoved,
+)
+
+Result = TypeVar("Result")
+OnRetry = Callable[[BaseException], None]
+
+
+def with_retries(run: Callable[[], Result], committed: Callable[[], Any], on_retry: OnRetry | None = None) -> Result:
+    """Runs; and again, when workers, nodes, objects or the storage were lost.
+
+    Args:
+        committed: anything that changes when work has been committed that the next try will leave out.
+        on_retry: told the loss before each new try.
+
+    Raises: what `run` raised: at once if the next try would end the same, else after three tries in a row in vain.
+    """
+    in_a_row = 0
+    while True:
+        before = committed()
+        try:
+            return run()
+        except Exception as error:
+            in_a_row = 1 if committed() != before else in_a_row + 1
+            if not is_loss(error) or in_a_row > FAILURES_IN_A_ROW:
+                raise
+            if on_retry is not None:
+                on_retry(error)
+            time.sleep(SECONDS_BEFORE_RETRY)
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether the cluster or the storage failed, so that another try may go well. What we say ourselves is no loss."""
+    if told_to_the_reader(error) is not None:
+        return False
+    if isinstance(error, ray_errors.RayTaskError):
+        cause = cause_of(error)
+        return isinstance(cause, LOSSES) or (isinstance(cause, OSError) and cause.errno != errno.ENOSPC)
+    return isinstance(error, LOSSES)
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What a task of Ray raised, out of all of Ray's wrappers."""
+    while isinstance(cause := getattr(error, "cause", None), BaseException):
+        error = cause
+    return error
