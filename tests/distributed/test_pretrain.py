@@ -19,7 +19,8 @@ from ray.train import ScalingConfig
 from mmcsal.config import RunConfig, load_config
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.manifest import MANIFEST
-from mmcsal.distributed.pretrain import last_epoch, pretrain_encoders
+from mmcsal.distributed.pretrain import checkpoints, last_epoch, pretrain_encoders
+from mmcsal.distributed.recover import with_retries
 from mmcsal.distributed.session import quiet_ray, told_to_the_reader
 from mmcsal.rundir import RunDir
 from tests.distributed.figures import figures_of_epoch
@@ -52,8 +53,13 @@ def new_run(path: Path, *overrides: str) -> tuple[RunConfig, RunDir]:
     return load_config(None, [f"run_dir={path}", *SETTINGS, *overrides]), run_dir
 
 
-def pretrain(config: RunConfig, run_dir: RunDir) -> dict:
-    return pretrain_encoders(config, run_dir, lambda *_: None)
+def pretrain(config: RunConfig, run_dir: RunDir, losses: list[BaseException] | None = None) -> dict:
+    """As the pipeline does it: what is lost is tried again, and told."""
+    return with_retries(
+        lambda: pretrain_encoders(config, run_dir, lambda *_: None),
+        lambda: checkpoints(run_dir),
+        on_retry=(losses if losses is not None else []).append,
+    )
 
 
 def encoders(run_dir: RunDir) -> dict[str, torch.Tensor]:
@@ -100,10 +106,6 @@ def meanwhile(wait_for: Callable[[], bool], then: Callable[[], None]) -> Iterato
         thread.join()
 
 
-def checkpoints(run_dir: RunDir) -> list[str]:
-    return sorted(path.name for path in Path(run_dir.path("checkpoints", "ray_train")).glob("epoch-*"))
-
-
 @pytest.fixture(scope="module")
 def undisturbed(session, tmp_path_factory) -> tuple[dict, RunDir]:
     config, run_dir = new_run(tmp_path_factory.mktemp("runs") / "undisturbed")
@@ -136,8 +138,10 @@ def test_a_worker_that_dies_in_an_epoch_goes_on_from_its_last_step_and_nothing_d
             os.kill(pid, signal.SIGKILL)
 
     with meanwhile(lambda: any("step" in name for name in checkpoints(run_dir)), kill) as killed_s:
-        assert pretrain(config, run_dir)["num_restarts"] == 1
+        losses: list[BaseException] = []
+        pretrain(config, run_dir, losses)
     assert killed_s, "over before the kill"
+    assert len(losses) == 1
     expected, found = encoders(undisturbed[1]), encoders(run_dir)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     figures, of_undisturbed = last_epoch(run_dir)[1], last_epoch(undisturbed[1])[1]
