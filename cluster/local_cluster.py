@@ -293,7 +293,7 @@ class LocalCluster:
 
     def _start_head(self) -> None:
         ports = self._take_ports()
-        address = self._network.address(1) if self._network else "127.0.0.1"
+        address = self._address(0)
         gcs_port, dashboard_port, client_port = ports[:3]
         self.gcs_address = f"{address}:{gcs_port}"
         self.dashboard_url = f"http://{address}:{dashboard_port}"
@@ -313,12 +313,11 @@ class LocalCluster:
         number = len(self.nodes)
         if self._network:
             self._network.add(number + 1)
-        address = self._network.address(number + 1) if self._network else "127.0.0.1"
         ports = self._take_ports()
         names = ["node-manager", "object-manager", "dashboard-agent-listen", "dashboard-agent-grpc"]
         names += ["runtime-env-agent", "metrics-export", "min-worker"]
         options = [f"--{name}-port={port}" for name, port in zip(names, ports, strict=False)]
-        options += [f"--max-worker-port={ports[-1]}", f"--node-ip-address={address}"]
+        options += [f"--max-worker-port={ports[-1]}", f"--node-ip-address={self._address(number)}"]
         options += [f"--temp-dir={self.folder / str(number)}", f"--object-store-memory={OBJECT_STORE_BYTES}"]
         node = Node(self, number, [*options, *arguments])
         self.nodes.append(node)
@@ -336,6 +335,10 @@ class LocalCluster:
             return node.alive
         except OSError:  # the head's REST interface is not up yet
             return False
+
+    def _address(self, number: int) -> str:
+        """Each node has its own; 127.0.0.1 is left out, since Ray takes the machine's outer address in its place."""
+        return self._network.address(number + 1) if self._network else f"127.0.0.{number + 2}"
 
     def _take_ports(self) -> range:
         """A block of ports for one node; held by a lock on a file, so that no other local cluster takes it too."""
