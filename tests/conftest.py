@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+pytest_plugins = ["tests.pipeline"]
+
 # The same examples in every run: a failure that CI shows is one that anyone can see again.
 settings.register_profile("same_examples", derandomize=True)
 settings.load_profile("same_examples")

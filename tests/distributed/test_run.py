@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,54 +14,13 @@ import pytest
 
 from mmcsal.contracts.embedding import read_vectors
 from mmcsal.datasets.encode import write_mp4
-from mmcsal.datasets.synthetic import SyntheticSpec, generate, read_truth
+from mmcsal.datasets.synthetic import read_truth
 from mmcsal.rundir import RunDir
 from mmcsal.selection import SelectSpec, select_pairs
 from tests.distributed.figures import figures_of_epoch
+from tests.pipeline import BUDGET, SETTINGS, TIME_LIMIT_S, finish, selection, start
 
-BUDGET = 10
-SETTINGS = [
-    "media={window_s: 2.0, num_frames: 8, frame_size_px: 64}",
-    "ingest.samples_per_partition=8",
-    "pretrain={epochs: 4, batch_size: 32}",
-]
 STAGE_FOLDERS = {"ingest": "clips", "pretrain": "checkpoints", "embed": "embeddings"}
-TIME_LIMIT_S = 300
-
-
-def start(*arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-
-
-def finish(process: subprocess.Popen, code: int = 0) -> str:
-    output, _ = process.communicate(timeout=TIME_LIMIT_S)
-    assert process.returncode == code, output
-    return output
-
-
-def selection(run_dir: Path) -> pa.Table:
-    return RunDir(str(run_dir)).dataset("selection").to_table()
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("corpus") / "rendered"
-    return generate(SyntheticSpec(path=str(root), num_clips=64, num_broken=8, frame_size_px=64))
-
-
-@pytest.fixture(scope="module")
-def arguments(corpus) -> list[str]:
-    return ["run", "--corpus", str(corpus / "clips"), "--budget", str(BUDGET), *SETTINGS]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(arguments, tmp_path_factory) -> Path:
-    run_dir = tmp_path_factory.mktemp("runs") / "undisturbed"
-    finish(start(*arguments, "--run-dir", str(run_dir), "cluster.num_cpus=2"))
-    return run_dir
 
 
 def test_every_planted_broken_file_is_rejected_for_its_reason(undisturbed, corpus):
