@@ -102,7 +102,7 @@ SPOILED = {
     "ttl_without_shutdown": ("spec/shutdownAfterJobFinishes", False, "needs shutdownAfterJobFinishes"),
     "interactive_with_retries": ("spec/submissionMode", "InteractiveMode", "does not go with InteractiveMode"),
     "runtime_env": ("spec/runtimeEnvYAML", "env_vars", "runtimeEnvYAML is no mapping"),
-    "fewer_than_least": (f"{DECODE}/minReplicas", 2, "cpu-decode: not minReplicas <= replicas"),
+    "fewer_than_least": (f"{DECODE}/minReplicas", 1, "cpu-decode: not minReplicas <= replicas"),
     "more_than_most": (f"{GPU}/replicas", 5, "gpu: not minReplicas <= replicas <= maxReplicas"),
     "least_above_most": (f"{GPU}/maxReplicas", -1, "-1 is less than the minimum of 0"),
     "restarting_head": (f"{HEAD}/template/spec/restartPolicy", "Always", "head: autoscaler v2 wants"),
