@@ -30,11 +30,14 @@ from cluster.netns import Network  # noqa: E402
 from cluster.processes import environments, kill_all, marked_pids, ports_in_use, signal_all, wait_until  # noqa: E402
 
 START_LIMIT_S = 120
-# A node that died is noticed after 2 s, one that hangs or is cut off after 10 s (Ray's own: 15 and 65 s).
-HEALTH_CHECKS = {
+# How soon a loss is noticed. A node that died: 2 s; one that hangs or is cut off: 10 s (Ray's own: 15 and 65 s).
+# Without the keepalive a driver waits for an answer from a node that was cut off for minutes after its loss was noticed.
+LOSS_SETTINGS = {
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 2000,
     "health_check_failure_threshold": 4,
+    "grpc_client_keepalive_time_ms": 10000,
+    "grpc_client_keepalive_timeout_ms": 5000,
 }
 OBJECT_STORE_BYTES = 200_000_000
 # Below the ports that Linux hands out by itself, so that nothing takes one between our look and Ray's use of it.
@@ -305,7 +308,7 @@ class LocalCluster:
             f"--dashboard-host={address}",
             f"--dashboard-port={dashboard_port}",
             f"--num-cpus={self._head_cpus}",
-            f"--system-config={json.dumps(HEALTH_CHECKS)}",
+            f"--system-config={json.dumps(LOSS_SETTINGS)}",
         ]
         self._start_node([*arguments, *self._head_arguments])
 
