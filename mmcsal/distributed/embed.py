@@ -1,6 +1,7 @@
 """CLIP -> EMBEDDING: every clip of the pool through the trained encoders, one file a partition."""
 
 import io
+import time
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from mmcsal.contracts.clip import read_tensor
 from mmcsal.contracts.embedding import SUFFIX, embedding_schema, vector_column
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.table import conform
+from mmcsal.distributed.metrics import EMBED_SECONDS, SAMPLES_EMBEDDED, record
 from mmcsal.distributed.partitions import Progress, run_partitions
 from mmcsal.distributed.pretrain_worker import ENCODERS_FILE
 from mmcsal.distributed.resources import ask_of, capacity
@@ -54,8 +56,11 @@ class EmbedWorker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         for part in batch["part"]:
+            begun_s = time.perf_counter()
             clips = self._run_dir.read_part("clips", str(part), columns=["sample_id", "video", "audio"])
             self._run_dir.write_part("embeddings", str(part), self._embed(clips))
+            record(SAMPLES_EMBEDDED, clips.num_rows)
+            record(EMBED_SECONDS, time.perf_counter() - begun_s)
         return batch
 
     def _embed(self, clips: pa.Table) -> pa.Table:

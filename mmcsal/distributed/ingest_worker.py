@@ -8,6 +8,7 @@ import pyarrow as pa
 from mmcsal.contracts.clip import clip_schema, tensor_column
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import conform
+from mmcsal.distributed.metrics import DECODE_SECONDS, SAMPLES_DECODED, SAMPLES_REJECTED, record
 from mmcsal.media.decode import Clip, Source
 from mmcsal.media.decode_process import DecodeProcess
 from mmcsal.media.probe import MediaError
@@ -36,9 +37,12 @@ class IngestWorker:
         clips: list[tuple[Source, Clip]] = []
         rejects: list[dict[str, Any]] = []
         for source, result in zip(sources, self._decoder.map(sources), strict=True):
+            record(DECODE_SECONDS, self._decoder.last_decode_s)
             if isinstance(result, MediaError):
+                record(SAMPLES_REJECTED, reason=str(result.reason))
                 rejects.append(_reject_row(source, result))
             else:
+                record(SAMPLES_DECODED)
                 clips.append((source, result))
         # The clips last: a part of clips that is there says that its rejects are there too.
         self._run_dir.write_part("rejects", part, pa.Table.from_pylist(rejects, schema=REJECT))

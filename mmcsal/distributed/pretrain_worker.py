@@ -19,6 +19,7 @@ from mmcsal.collectives import all_reduce_sum, broadcast, worker_rank
 from mmcsal.config import RunConfig
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.metric import METRIC
+from mmcsal.distributed.metrics import DATA_WAIT_RATIO, TRAINING_LOSS, TRAINING_STEPS, record
 from mmcsal.rundir import RunDir
 from mmcsal.training.calibrate import calibrate_norms, share_norms
 from mmcsal.training.data import ClipBatch, ClipBatches
@@ -78,11 +79,10 @@ def train_loop(loop: dict[str, Any]) -> None:
         _write_metrics(run_dir, -1, measure(state))
     forward = _wrapped(state) if num_workers > 1 else None
     while not state.done:
-        figures = train_epoch(
-            state, batches, rank=rank, num_workers=num_workers, forward=forward, on_step=_checkpoint_when_due
-        )
+        figures = train_epoch(state, batches, rank=rank, num_workers=num_workers, forward=forward, on_step=_after_step)
         figures = {_loss_name(name): value for name, value in _mean_over_workers(figures, num_workers).items()}
         if measure is not None:
+            record(DATA_WAIT_RATIO, figures["data_wait_share"])
             begun_s = time.perf_counter()
             figures |= measure(state)
             figures |= {"measure_s": time.perf_counter() - begun_s, "num_workers": num_workers}
@@ -138,6 +138,13 @@ def _share_verdict(state: TrainState, figures: dict[str, float]) -> None:
     criterion = state.spec.best.criterion
     value = torch.tensor(figures.get(criterion, 0.0), dtype=torch.float64, device=get_device())
     state.best = state.best.after(state.epoch - 1, {criterion: broadcast(value).item()}, state.spec.best)
+
+
+def _after_step(state: TrainState, figures: dict[str, float]) -> None:
+    if worker_rank() == 0:  # all workers do the same steps
+        record(TRAINING_STEPS)
+        record(TRAINING_LOSS, figures["loss"])
+    _checkpoint_when_due(state, figures)
 
 
 def _checkpoint_when_due(state: TrainState, figures: dict[str, float]) -> None:

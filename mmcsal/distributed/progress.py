@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mmcsal.distributed.metrics import STAGE_UNITS, STAGE_UNITS_DONE, record
 from mmcsal.rundir import RunDir, now
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -31,6 +32,8 @@ class StageProgress:
 
     def __call__(self, num_done: int, num_total: int, note: str = "") -> None:
         self._status.update_stage(self._name, num_done=num_done, num_total=num_total, note=note)
+        record(STAGE_UNITS_DONE, num_done, stage=self._name)
+        record(STAGE_UNITS, num_total, stage=self._name)
         if self._bar is not None:
             self._bar.update(self._task, completed=num_done, total=num_total, note=note)
         elif time.monotonic() - self._last_line_s >= SECONDS_BETWEEN_LINES:

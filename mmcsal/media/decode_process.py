@@ -38,6 +38,8 @@ class DecodeProcess:
         self._child: subprocess.Popen | None = None
         self._connection: Connection | None = None
         self._num_served = 0
+        # Seconds that the child worked on the result that `map` gave last; where it hung or died, those until that.
+        self.last_decode_s = 0.0
 
     def map(self, sources: Iterable[Source]) -> Iterator[Clip | MediaError]:
         """One result for each source, in order: its clip, or the error for which it is rejected.
@@ -66,15 +68,19 @@ class DecodeProcess:
     ) -> Clip | MediaError:
         """Sends what may be sent, then waits for the result of the first request in flight."""
         connection = self._connect()
+        begun_s = time.perf_counter()
         try:
             while waiting and len(in_flight) < NUM_IN_FLIGHT and not (in_flight and self._recycle_is_due()):
                 in_flight.append(waiting[0])
                 connection.send(waiting.popleft()[0])
                 self._num_served += 1
-            if not connection.poll(self._spec.timeout_s):
-                return MediaError(Reason.TIMEOUT, f"no clip after media.timeout_s = {self._spec.timeout_s:g} s")
-            return pickle.loads(connection.recv_bytes())
+            if connection.poll(self._spec.timeout_s):
+                result, self.last_decode_s = pickle.loads(connection.recv_bytes())
+                return result
+            self.last_decode_s = time.perf_counter() - begun_s
+            return MediaError(Reason.TIMEOUT, f"no clip after media.timeout_s = {self._spec.timeout_s:g} s")
         except (EOFError, OSError):
+            self.last_decode_s = time.perf_counter() - begun_s
             code = self._child.wait() if self._child else None
             return MediaError(Reason.CRASH, f"the decoder process died (exit status {code})")
 
@@ -139,7 +145,9 @@ def serve(file_descriptor: int) -> None:
             source = connection.recv()
         except EOFError:
             return
-        connection.send_bytes(pickle.dumps(_decode(source, spec), protocol=5))
+        begun_s = time.perf_counter()
+        result = _decode(source, spec)
+        connection.send_bytes(pickle.dumps((result, time.perf_counter() - begun_s), protocol=5))
 
 
 def _decode(source: Source, spec: MediaSpec) -> Clip | MediaError:

@@ -29,7 +29,7 @@ SECTIONS = {
     "metrics": "Measurements",
     "rejects": "Rejects",
     "numbers": "Numbers",
-    "times": "Times",
+    "run": "The run",
     "next": "What to do next",
     "config": "Configuration",
 }
@@ -118,6 +118,7 @@ def render(facts: RunFacts, spec: ReportSpec, images: dict[str, bytes]) -> str:
         number=words.number,
         percent=words.percent,
         duration=words.duration,
+        pace=words.pace,
         percent_width=lambda value: round(min(100.0, max(0.0, value)), 1) if value == value else 0,
     )
     return environment.get_template("report.html.jinja").render(_context(facts, spec, images))
@@ -146,6 +147,7 @@ def _context(facts: RunFacts, spec: ReportSpec, images: dict[str, bytes]) -> dic
         "metrics": facts.other_series(),
         "reject_words": ", ".join(f"{r.reason} {r.count}" for r in facts.rejects or ()),
         "reason_meanings": words.REASON_MEANINGS,
+        "run_sentences": words.run_sentences(facts.stage_runs),
         "summary_rows": words.summary_rows(facts.summary),
     }
     return {**context, "sections": _sections(context)}
@@ -163,7 +165,7 @@ def _sections(context: dict[str, Any]) -> dict[str, str]:
         "metrics": context["metrics"],
         "rejects": facts.rejects is not None,
         "numbers": context["summary_rows"],
-        "times": facts.stage_times,
+        "run": facts.stage_runs,
         "config": facts.config_text,
     }
     return {anchor: name for anchor, name in SECTIONS.items() if shown.get(anchor, True)}

@@ -79,12 +79,21 @@ class Series:
 
 
 @dataclass(frozen=True)
-class StageTime:
-    """How long a stage took, and over how many rows."""
+class StageRun:
+    """How one stage went; what its receipt does not say is None."""
 
     name: str
-    wall_s: float
-    num_rows: int | None
+    state: str  # done, resumed (done by more than one attempt), or not finished
+    wall_s: float | None = None  # of the attempt that completed it
+    num_items: int | None = None
+    unit: str = "samples"  # of the items, in the plural
+    num_retries: int | None = None  # within that attempt
+    num_workers: int | None = None
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Items per second; unknown for a stage that an earlier attempt did a part of."""
+        return self.num_items / self.wall_s if self.num_items and self.wall_s and self.state == "done" else None
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ class RunFacts:
     contact: tuple[ContactClip, ...] = ()
     map_points: MapPoints | None = None
     series: tuple[Series, ...] = ()
-    stage_times: tuple[StageTime, ...] = ()
+    stage_runs: tuple[StageRun, ...] = ()
     config_text: str | None = None
     notes: tuple[str, ...] = field(default=())  # what is absent or unfinished, one sentence each
 

@@ -14,20 +14,13 @@ from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.metric import METRIC
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.selection import SELECTION
-from mmcsal.report.facts import ContactClip, Pick, RejectCount, RunFacts, Series, StageTime
+from mmcsal.report.facts import ContactClip, Pick, RejectCount, RunFacts, Series
 from mmcsal.report.lookup import rows_of_ids
 from mmcsal.report.plane import map_points
 from mmcsal.report.spec import ReportSpec
+from mmcsal.report.stages import STAGES, stage_runs
 from mmcsal.rundir import RunDir
 
-# The folders whose stages leave a receipt, in the order in which they run, and what the stage is called.
-STAGES = {
-    "manifest": "Scan",
-    "clips": "Decode",
-    "checkpoints": "Pretrain",
-    "embeddings": "Embed",
-    "selection": "Select",
-}
 # What the report cannot say without a table.
 ABSENT = {
     "manifest": "There is no manifest/: how many samples were scanned is not known.",
@@ -52,6 +45,8 @@ def gather(run_dir: RunDir, spec: ReportSpec) -> RunFacts:
     selection_receipt = receipts["selection"] or {}
     summary = selection_receipt.get("summary") or {}
     embeddings = run_dir.dataset("embeddings") if counts["embeddings"] else None
+    rejects, series = _rejects(run_dir, counts["clips"]), _series(run_dir)
+    num_pool = summary.get("num_pool", counts["embeddings"])
     facts = RunFacts(
         run_name=run_dir.root.rstrip("/").rsplit("/", 1)[-1],
         picks=picks[: max(spec.num_table_picks, spec.num_contact_clips)],
@@ -62,12 +57,12 @@ def gather(run_dir: RunDir, spec: ReportSpec) -> RunFacts:
         modalities=tuple(modalities_of(embeddings.schema)) if embeddings else (),
         num_scanned=counts["manifest"],
         num_clips=counts["clips"],
-        num_pool=summary.get("num_pool", counts["embeddings"]),
-        rejects=_rejects(run_dir, counts["clips"]),
+        num_pool=num_pool,
+        rejects=rejects,
         contact=_contact_clips(run_dir, picks[: spec.num_contact_clips]),
         map_points=map_points(embeddings, picks, spec.num_map_points) if embeddings else None,
-        series=_series(run_dir),
-        stage_times=_stage_times(receipts, {**counts, "selection": counts["embeddings"]}),
+        series=series,
+        stage_runs=stage_runs(run_dir, receipts, _num_samples(counts, rejects, num_pool), series),
         config_text=run_dir.read_bytes("config.yaml").decode(errors="replace")
         if run_dir.exists("config.yaml")
         else None,
@@ -165,9 +160,13 @@ def _series(run_dir: RunDir) -> tuple[Series, ...]:
     return tuple(series)
 
 
-def _stage_times(receipts: dict[str, dict[str, Any] | None], counts: dict[str, int | None]) -> tuple[StageTime, ...]:
-    timed = {folder: receipt["wall_s"] for folder, receipt in receipts.items() if receipt and receipt.get("wall_s")}
-    return tuple(StageTime(STAGES[folder], float(wall_s), counts.get(folder)) for folder, wall_s in timed.items())
+def _num_samples(
+    counts: dict[str, int | None], rejects: tuple[RejectCount, ...] | None, num_pool: int | None
+) -> dict[str, int | None]:
+    """How many samples each stage went through, by folder; decoding also those that it rejected."""
+    num_rejected = sum(r.count for r in rejects or ())
+    num_read = None if counts["clips"] is None else counts["clips"] + num_rejected
+    return {**counts, "clips": num_read, "selection": num_pool}
 
 
 def _with_notes(facts: RunFacts, run_dir: RunDir, receipts: dict[str, dict[str, Any] | None]) -> RunFacts:

@@ -1,11 +1,12 @@
 """The sentences and numbers of the report. Pure functions of RunFacts."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mmcsal.report.budget import budget_of
-from mmcsal.report.facts import RunFacts, Series
+from mmcsal.report.facts import RunFacts, Series, StageRun
 
 REASON_MEANINGS = {
     "missing_file": "the path does not exist or may not be read",
@@ -169,6 +170,34 @@ def change_sentence(series: Series) -> str:
         return f"The {name} stayed at {number(series.last)}."
     verb = "fell" if series.last < series.first else "rose"
     return f"The {name} {verb} from {number(series.first)} {start} to {number(series.last)} {end}."
+
+
+def run_sentences(stages: Sequence[StageRun]) -> list[str]:
+    """How long all took and what took longest, what was tried again, and what the times leave out."""
+    timed = [stage for stage in stages if stage.wall_s]
+    sentences = []
+    if timed:
+        total_s, longest = sum(stage.wall_s or 0 for stage in timed), max(timed, key=lambda stage: stage.wall_s or 0)
+        share = percent((longest.wall_s or 0) / total_s)
+        most = f", {share} of it in {longest.name}" if len(timed) > 1 else ""
+        sentences.append(f"{'Together' if len(timed) > 1 else 'It'} took {duration(total_s)}{most}.")
+    if retried := [f"{stage.name} {_times(stage.num_retries)}" for stage in stages if stage.num_retries]:
+        sentences.append(f"Tried again after a failure: {', '.join(retried)}.")
+    if any(stage.state == "resumed" for stage in stages):
+        sentences.append("The time of a resumed stage is that of its last attempt alone.")
+    return sentences
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def pace(stage: StageRun) -> str:
+    """Items per second, or where that is less than one, the time of one item; empty where unknown."""
+    rate_hz = stage.rate_hz
+    if rate_hz is None:
+        return ""
+    return f"{number(rate_hz)} a second" if rate_hz >= 1 else f"{duration(1 / rate_hz)} each"
 
 
 def spoken(name: str) -> str:

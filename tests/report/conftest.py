@@ -31,6 +31,12 @@ SUMMARY = {
     "mean_alignment": 0.91,
     "num_cells": 4,
 }
+RECEIPTS = {
+    "manifest": {"wall_s": 1.2},
+    "clips": {"wall_s": 95.0, "num_retries": 1},
+    "checkpoints": {"wall_s": 840.0, "num_epochs": 12, "num_restarts": 2},
+    "embeddings": {"wall_s": 31.0, "num_retries": 0, "num_workers": 4},
+}
 LOSSES = {"loss": 4.0, "loss_cross": 2.0, "loss_proto": 1.5, "loss_centroid": 0.5}
 
 MakeRun = Callable[..., RunDir]
@@ -134,9 +140,9 @@ def build_run(
     for folder, write in writers.items():
         if folder not in absent:
             write()
-    for folder, wall_s in {"manifest": 1.2, "clips": 95.0, "checkpoints": 840.0, "embeddings": 31.0}.items():
+    for folder, receipt in RECEIPTS.items():
         if folder not in absent:
-            run_dir.commit(folder, {"wall_s": wall_s})
+            run_dir.commit(folder, receipt)
     if "selection" not in absent:
         run_dir.commit("selection", {"wall_s": 4.5, "summary": SUMMARY if summary is None else summary})
     run_dir.write_bytes(b"seed: 0\nselect:\n  budget: 32\n  note: <b>bold</b>\n", "config.yaml")

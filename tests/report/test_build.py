@@ -94,8 +94,18 @@ class TestDefaultRun:
         assert page.row_of("mix")[2:] == ["0", "1"]
         assert page.row_of("probe_accuracy")[2:] == ["", "0.625"]
 
-    def test_stage_times_and_config(self, page):
-        assert "Pretrain 14 min 00 s" in page.text
+    def test_how_each_stage_went(self, page):
+        assert [page.row_of(stage)[1:] for stage in ("Scan", "Decode", "Pretrain", "Embed", "Select")] == [
+            ["done", "1.2 s", "131 samples", "109 a second", "", ""],
+            ["done", "1 min 35 s", "131 samples", "1.38 a second", "1", ""],
+            ["done", "14 min 00 s", "12 epochs", "1 min 10 s each", "2", ""],
+            ["done", "31.0 s", "120 samples", "3.87 a second", "0", "4"],
+            ["done", "4.5 s", "120 samples", "26.7 a second", "", ""],
+        ]
+        assert "Together took 16 min 12 s, 86 % of it in Pretrain." in page.text
+        assert "Tried again after a failure: Decode once, Pretrain 2 times." in page.text
+
+    def test_config_is_shown_as_text(self, page):
         assert "note: <b>bold</b>" in page.text
         assert page.attributes("details")
         assert "b" not in {tag for tag, attributes in page.tags if tag == "b" and "bold" in str(attributes)}
@@ -172,7 +182,7 @@ class TestAbsentTables:
     def test_a_selection_alone_is_enough(self, make_run, parse):
         run_dir = make_run(absent=("manifest", "clips", "rejects", "embeddings", "metrics", "checkpoints"))
         page = parse(build_report(run_dir, QUICK))
-        assert page.sections == ["notes", "picks", "numbers", "times", "next", "config"]
+        assert page.sections == ["notes", "picks", "numbers", "run", "next", "config"]
         assert names_in(run_dir) == ["report.html", "selection.csv"]
         assert page.text.count("There are no") == 4
         assert page.text.count("There is no manifest/") == 1
@@ -185,6 +195,23 @@ class TestAbsentTables:
         run_dir = make_run()
         Path(run_dir.path("clips", "_COMMITTED.json")).unlink()
         assert "clips/ has no completion marker" in parse(build_report(run_dir, QUICK)).text
+
+    def test_an_unfinished_stage_has_no_time_and_a_resumed_one_no_pace(self, make_run, parse):
+        run_dir = make_run()
+        run_dir.commit("embeddings", {"wall_s": 31.0, "resumed": True})
+        run_dir.begin("checkpoints", {})
+        Path(run_dir.path("checkpoints", "_COMMITTED.json")).unlink()
+        page = parse(build_report(run_dir, QUICK))
+        assert page.row_of("Pretrain")[1:5] == ["not finished", "", "", ""]
+        assert page.row_of("Embed")[1:5] == ["resumed", "31.0 s", "120 samples", ""]
+        assert "The time of a resumed stage is that of its last attempt alone." in page.text
+
+    def test_a_run_whose_receipts_know_no_retries_and_workers_has_no_such_columns(self, make_run, parse):
+        run_dir = make_run(absent=("manifest", "clips", "rejects", "embeddings", "metrics", "checkpoints"))
+        page = parse(build_report(run_dir, QUICK))
+        assert page.row_of("Stage") == ["Stage", "State", "Time", "Items", "Pace"]
+        assert page.row_of("Select") == ["Select", "done", "4.5 s", "120 samples", "26.7 a second"]
+        assert "It took 4.5 s." in page.text
 
     def test_what_a_stage_found_wrong_with_itself_is_told(self, make_run, parse):
         run_dir = make_run()

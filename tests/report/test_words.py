@@ -3,14 +3,16 @@
 import pytest
 
 from mmcsal.contracts.reject import Reason
-from mmcsal.report.facts import RunFacts, Series
+from mmcsal.report.facts import RunFacts, Series, StageRun
 from mmcsal.report.words import (
     REASON_MEANINGS,
     budget_sentences,
     change_sentence,
     duration,
     number,
+    pace,
     percent,
+    run_sentences,
     summary_rows,
     verdict,
 )
@@ -198,3 +200,24 @@ def test_percent_and_duration():
 )
 def test_change_sentence(values, epochs, sentence):
     assert change_sentence(Series("pretrain", "gap", epochs, values)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("stage", "text"),
+    [
+        (StageRun("Scan", "done", 2.0, 500), "250 a second"),
+        (StageRun("Pretrain", "done", 600.0, 4, "epochs"), "2 min 30 s each"),
+        (StageRun("Scan", "done", 0.0, 500), ""),
+        (StageRun("Scan", "done", 2.0, 0), ""),
+        (StageRun("Decode", "resumed", 2.0, 500), ""),  # an earlier attempt did a part of them
+        (StageRun("Decode", "not finished"), ""),
+    ],
+)
+def test_pace(stage, text):
+    assert pace(stage) == text
+
+
+def test_run_sentences_are_silent_about_what_is_not_known():
+    assert run_sentences([StageRun("Scan", "not finished")]) == []
+    assert run_sentences([StageRun("Scan", "done", 0.0, num_retries=0)]) == []
+    assert run_sentences([StageRun("Scan", "done", 1.0), StageRun("Embed", "not finished")]) == ["It took 1.0 s."]
