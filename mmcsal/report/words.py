@@ -179,8 +179,8 @@ def run_sentences(stages: Sequence[StageRun]) -> list[str]:
     if timed:
         total_s, longest = sum(stage.wall_s or 0 for stage in timed), max(timed, key=lambda stage: stage.wall_s or 0)
         share = percent((longest.wall_s or 0) / total_s)
-        most = f", {share} of it in {longest.name}" if len(timed) > 1 else ""
-        sentences.append(f"{'Together' if len(timed) > 1 else 'It'} took {duration(total_s)}{most}.")
+        together = f"The stages took {duration(total_s)} together, {share} of it in {longest.name}."
+        sentences.append(together if len(timed) > 1 else f"{longest.name} took {duration(total_s)}.")
     if retried := [f"{stage.name} {_times(stage.num_retries)}" for stage in stages if stage.num_retries]:
         sentences.append(f"Tried again after a failure: {', '.join(retried)}.")
     if any(stage.state == "resumed" for stage in stages):

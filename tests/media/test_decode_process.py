@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ real = d.decode_clip
 def decode(source, spec):
     if "hang" in source.uri: time.sleep(600)
     if "abort" in source.uri: os.abort()
+    if "slow" in source.uri: time.sleep(0.5)
     if "surprise" in source.uri: raise RuntimeError("nobody expects this")
     if "once" in source.uri and os.path.exists(source.uri + ".first"):
         os.unlink(source.uri + ".first"); os.abort()
@@ -103,3 +105,14 @@ def test_the_child_is_replaced_after_so_many_clips(clip_path):
 def test_a_child_that_cannot_start_is_an_error_and_not_the_files_fault(clip_path):
     with pytest.raises(RuntimeError, match="did not start"):
         decode_all([clip_path], program="import no_such_module")
+
+
+def test_the_seconds_of_a_result_are_those_of_its_work_and_not_of_waiting():
+    seconds = []
+    with DecodeProcess(SPEC, program=POISONED) as process:
+        for _ in process.map([Source("a", "slow"), Source("b", "surprise"), Source("c", "hang")]):
+            seconds.append(process.last_decode_s)
+            time.sleep(1.0)  # the child has long been done with the next one
+    slow, surprise, hang = seconds
+    assert surprise < 0.5 <= slow
+    assert hang >= SPEC.timeout_s

@@ -102,7 +102,7 @@ class TestDefaultRun:
             ["done", "31.0 s", "120 samples", "3.87 a second", "0", "4"],
             ["done", "4.5 s", "120 samples", "26.7 a second", "", ""],
         ]
-        assert "Together took 16 min 12 s, 86 % of it in Pretrain." in page.text
+        assert "The stages took 16 min 12 s together, 86 % of it in Pretrain." in page.text
         assert "Tried again after a failure: Decode once, Pretrain 2 times." in page.text
 
     def test_config_is_shown_as_text(self, page):
@@ -211,7 +211,7 @@ class TestAbsentTables:
         page = parse(build_report(run_dir, QUICK))
         assert page.row_of("Stage") == ["Stage", "State", "Time", "Items", "Pace"]
         assert page.row_of("Select") == ["Select", "done", "4.5 s", "120 samples", "26.7 a second"]
-        assert "It took 4.5 s." in page.text
+        assert "Select took 4.5 s." in page.text
 
     def test_what_a_stage_found_wrong_with_itself_is_told(self, make_run, parse):
         run_dir = make_run()

@@ -220,4 +220,4 @@ def test_pace(stage, text):
 def test_run_sentences_are_silent_about_what_is_not_known():
     assert run_sentences([StageRun("Scan", "not finished")]) == []
     assert run_sentences([StageRun("Scan", "done", 0.0, num_retries=0)]) == []
-    assert run_sentences([StageRun("Scan", "done", 1.0), StageRun("Embed", "not finished")]) == ["It took 1.0 s."]
+    assert run_sentences([StageRun("Scan", "done", 1.0), StageRun("Embed", "not finished")]) == ["Scan took 1.0 s."]
