@@ -31,7 +31,7 @@ from cluster.processes import environments, kill_all, marked_pids, ports_in_use,
 
 START_LIMIT_S = 120
 # How soon a loss is noticed. A node that died: 2 s; one that hangs or is cut off: 10 s (Ray's own: 15 and 65 s).
-# Without the keepalive a driver waits for an answer from a node that was cut off for minutes after its loss was noticed.
+# Without the keepalive a driver waits for the answer of a node that was cut off for minutes after its loss was noticed.
 LOSS_SETTINGS = {
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 2000,

@@ -35,7 +35,7 @@ class ClusterSpec(Spec):
 
     address: str | None = None  # null = the cluster of RAY_ADDRESS or of `ray job submit`, else a Ray of this machine
     num_cpus: int | None = Field(default=None, ge=1)  # of a Ray of this machine; null = all cores
-    # auto: training and embedding ask for GPUs where the cluster has or may scale to some; true: always; false: never
+    # Whether training and embedding ask for GPUs; auto: where the cluster has some, or tells that it may scale to some
     use_gpus: Literal["auto"] | bool = "auto"
     wait_s: float = Field(default=600.0, gt=0)  # for a cluster to scale to what a stage needs at least
 

@@ -12,6 +12,7 @@ from mmcsal.config import RunConfig, to_yaml
 from mmcsal.contracts.errors import InputError
 from mmcsal.distributed.embed import embed_clips
 from mmcsal.distributed.ingest import ingest_clips, scan_corpus
+from mmcsal.distributed.metrics import count_retry
 from mmcsal.distributed.partitions import Progress
 from mmcsal.distributed.pretrain import checkpoints, pretrain_encoders
 from mmcsal.distributed.progress import Status
@@ -250,6 +251,7 @@ def _with_retries(
         cause = cause_of(error)
         first_line = (str(cause).strip().splitlines() or [""])[0]
         losses.append(first_line)
+        count_retry(stage.name)
         status.update_stage(stage.name, num_retries=len(losses))
         status.say(f"{stage.name}: lost {type(cause).__name__}: {first_line}; goes on from what is committed")
 

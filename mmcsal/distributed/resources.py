@@ -1,7 +1,8 @@
 """What each stage asks of the cluster, what the cluster has or may scale to, and waiting for what is on its way.
 
-An autoscaled group at zero shows nothing of itself in the cluster's resources, so the autoscaler's own limits are asked
-as well. A stage that cannot get its least share ends with an error in a stated time instead of waiting for ever.
+An autoscaled group at zero shows nothing of itself in the cluster's resources. Where the autoscaler tells its limits,
+they count; else the configuration has to say how many workers to ask for. A stage that cannot get its least share ends
+with an error in a stated time instead of waiting for ever.
 """
 
 import time
@@ -64,9 +65,14 @@ class Ask:
         return {"CPU": 1, "GPU": 1} if self.use_gpu else {"CPU": 1}
 
     def num_workers(self, capacity: Capacity) -> int:
-        """How many workers to start: no more than there may be room for."""
+        """How many workers to start: as the configuration says, else as there is room for.
+
+        Those that find no room wait: that makes an autoscaler bring nodes, and few tell how many they may bring.
+        """
         room = max(1, capacity.most_gpus if self.use_gpu else capacity.most_cpus)
-        return min(self.most or room, room)
+        if self.most is None or capacity.is_final:
+            return min(self.most or room, room)
+        return self.most
 
     def told(self) -> str:
         """Such as `1 to 4 workers of 1 CPU + 1 GPU`."""

@@ -43,6 +43,10 @@ def test_a_group_scaled_to_zero_is_asked_for_as_many_workers_as_it_may_bring():
     """Actors for the CPUs of the moment would be none, and nothing would ever make the group grow."""
     assert Ask("ingest", 1, None).num_workers(SCALED_TO_ZERO) == 6
     assert Ask("ingest", 1, 5).num_workers(SCALED_TO_ZERO) == 5
+    untold = Capacity(0, 0)
+    assert Ask("ingest", 1, 80).num_workers(untold) == 80
+    assert Ask("ingest", 1, None).num_workers(untold) == 1
+    assert Ask("ingest", 1, 80).num_workers(LAPTOP) == 4
     assert Ask("embed", 1, None, use_gpu=True).num_workers(SCALED_TO_ZERO) == 2
 
 
