@@ -157,7 +157,7 @@ def _spoiled(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """The document with the value at a path of keys replaced, or taken out."""
     document = json.loads(json.dumps(document))  # what YAML's anchors share becomes several
     *parents, last = [int(key) if key.isdigit() else key for key in path.split("/")]
-    part = document
+    part: Any = document
     for key in parents:
         part = part[key]
     if value is REMOVED:
