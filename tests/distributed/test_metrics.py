@@ -29,7 +29,7 @@ from mmcsal.rundir import RunDir
 from tests.helpers import write_timed_clip
 
 GRAFANA = Path(__file__).parents[2] / "cluster" / "grafana"
-NUM_CLIPS, NUM_EPOCHS, BATCH_SIZE = 12, 4, 4
+NUM_CLIPS, NUM_EPOCHS, BATCH_SIZE = 12, 6, 4
 REJECTS = {"no_audio": 2, "no_video": 1, "too_short": 1, "empty_file": 1}
 NEEDS_GPU = {"ray_node_gpus_utilization"}
 STAGES = ["manifest", "ingest", "pretrain", "embed", "select"]
