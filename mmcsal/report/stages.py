@@ -39,7 +39,6 @@ def stage_runs(
 
 
 def _completed(name: str, receipt: Receipt, num_samples: int | None, num_workers: float | None) -> StageRun:
-    retries = [receipt[key] for key in ("num_retries", "num_restarts") if receipt.get(key) is not None]
     epochs = receipt.get("num_epochs")
     return StageRun(
         name,
@@ -47,6 +46,7 @@ def _completed(name: str, receipt: Receipt, num_samples: int | None, num_workers
         wall_s=receipt.get("wall_s"),
         num_items=num_samples if epochs is None else epochs,
         unit="samples" if epochs is None else "epochs",
-        num_retries=sum(retries) if retries else None,
+        # Receipts name retries only where there were any; those that do not know of them know of no resume either.
+        num_retries=receipt.get("num_retries", 0 if "resumed" in receipt else None),
         num_workers=None if num_workers is None else int(num_workers),
     )

@@ -34,8 +34,8 @@ SUMMARY = {
 RECEIPTS = {
     "manifest": {"wall_s": 1.2},
     "clips": {"wall_s": 95.0, "num_retries": 1},
-    "checkpoints": {"wall_s": 840.0, "num_epochs": 12, "num_restarts": 2},
-    "embeddings": {"wall_s": 31.0, "num_retries": 0, "num_workers": 4},
+    "checkpoints": {"wall_s": 840.0, "num_epochs": 12, "num_retries": 2},
+    "embeddings": {"wall_s": 31.0, "resumed": False, "num_workers": 4},
 }
 LOSSES = {"loss": 4.0, "loss_cross": 2.0, "loss_proto": 1.5, "loss_centroid": 0.5}
 
