@@ -291,8 +291,9 @@ class LocalCluster:
             auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self._token}
         # Gloo would take the address of the host's name, which is not in the namespace.
         network = {"GLOO_SOCKET_IFNAME": "eth0"} if self._network else {}
+        slow = {"RAY_raylet_start_wait_time_s": str(START_LIMIT_S)}
         paths = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
-        return inherited | {"PATH": paths, CLUSTER_MARK: self.id} | auth | network | given
+        return inherited | {"PATH": paths, CLUSTER_MARK: self.id} | auth | network | slow | given
 
     def _start_head(self) -> None:
         ports = self._take_ports()
