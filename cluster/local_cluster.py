@@ -26,12 +26,13 @@ REPO = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script
     sys.path.insert(0, str(REPO))
 
+from cluster.autoscaling import HEAD_ENVIRONMENT, autoscaling_config  # noqa: E402
 from cluster.netns import Network  # noqa: E402
 from cluster.processes import environments, kill_all, marked_pids, ports_in_use, signal_all, wait_until  # noqa: E402
 
 START_LIMIT_S = 120
 # How soon a loss is noticed. A node that died: 2 s; one that hangs or is cut off: 10 s (Ray's own: 15 and 65 s).
-# Without the keepalive a driver waits for the answer of a node that was cut off for minutes after its loss was noticed.
+# Without the keepalive a driver waits for minutes for an answer from a node that was cut off, though its loss is known.
 LOSS_SETTINGS = {
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 2000,
@@ -161,7 +162,8 @@ class LocalCluster:
         namespaces: bool = False,
         token: str | None = None,
         env: dict[str, str] | None = None,
-        head_arguments: Sequence[str] = (),
+        groups: dict[str, dict[str, Any]] | None = None,
+        idle_timeout_s: float = 6.0,
     ) -> None:
         """
         Args:
@@ -169,7 +171,8 @@ class LocalCluster:
             namespaces: each node in a network namespace of its own; needs Linux and root.
             token: what clients and nodes must know to be let in; None = no authentication.
             env: variables of all nodes.
-            head_arguments: more of `ray start --head`.
+            groups: nodes that an autoscaler starts as work comes and ends after `idle_timeout_s`; see
+                `autoscaling_config`. They share the head's folder: give their jobs no working dir.
 
         Raises: NamespacesUnavailableError: see `namespaces`.
         """
@@ -179,8 +182,8 @@ class LocalCluster:
         self._token = token
         self._locks: list[IO[str]] = []
         self._network = Network() if namespaces else None
-        self._head_cpus, self._head_arguments = head_cpus, head_arguments
-        self.environment = self._environment(env or {})
+        self._head_cpus, self._groups, self._idle_timeout_s = head_cpus, groups, idle_timeout_s
+        self.environment = self._environment({**(HEAD_ENVIRONMENT if groups else {}), **(env or {})})
         self.gcs_address = self.dashboard_url = ""
 
     def __enter__(self) -> Self:
@@ -311,7 +314,11 @@ class LocalCluster:
             f"--num-cpus={self._head_cpus}",
             f"--system-config={json.dumps(LOSS_SETTINGS)}",
         ]
-        self._start_node([*arguments, *self._head_arguments])
+        if self._groups:
+            config = self.folder / "autoscaling.yaml"  # JSON is YAML
+            config.write_text(json.dumps(autoscaling_config(self.gcs_address, self._groups, self._idle_timeout_s)))
+            arguments.append(f"--autoscaling-config={config}")
+        self._start_node(arguments)
 
     def _start_node(self, arguments: Sequence[str]) -> Node:
         number = len(self.nodes)

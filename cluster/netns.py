@@ -11,7 +11,7 @@ import shutil
 import subprocess
 
 # Subnets are taken from here where this machine has no route into them.
-RANGE = ipaddress.ip_network("10.231.0.0/16")
+RANGE = ipaddress.IPv4Network("10.231.0.0/16")
 
 
 class NamespacesUnavailableError(RuntimeError):
