@@ -58,6 +58,7 @@ class RetryingS3(fs.S3FileSystem):
             region=region,
             connect_timeout=spec.connect_timeout_s,
             request_timeout=spec.request_timeout_s,
+            allow_delayed_open=True,  # one request for a small object, not three
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=spec.max_attempts),
         )
         self._made_of = (spec.model_dump_json(), region)

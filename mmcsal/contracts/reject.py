@@ -8,7 +8,7 @@ import pyarrow as pa
 class Reason(StrEnum):
     """Why a sample was rejected: a closed set, so that reports and dashboards can count by it."""
 
-    MISSING_FILE = "missing_file"  # the path does not exist or may not be read
+    MISSING_FILE = "missing_file"  # the path or the object does not exist or may not be read
     EMPTY_FILE = "empty_file"  # zero bytes
     NOT_MEDIA = "not_media"  # no container that the decoder knows
     NO_VIDEO = "no_video"  # a container without a video stream

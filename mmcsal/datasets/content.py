@@ -1,23 +1,52 @@
 """Where media lie and what they hold: the content hash of files, and URIs as the manifest writes them."""
 
 import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from pyarrow import fs
 
 from mmcsal.contracts.errors import InputError
+from mmcsal.storage import StorageSpec, check_reachable, explained, open_uri, scheme_of
 
 _EDGE_BYTES = 64 * 1024
 _DIGEST_BYTES = 16
 _NUM_THREADS = 8  # of waiting on a disk, not of computing
 _PATHS_PER_TASK = 256  # a future a file would cost more memory than the manifest itself
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-def has_scheme(uri: str) -> bool:
+def is_remote(uri: str) -> bool:
     """Whether `uri` names a store (`s3://`, `gs://`, `https://`) and not a local path."""
-    return _SCHEME.match(uri) is not None
+    return scheme_of(uri) not in (None, "file")
+
+
+def without_file_scheme(uri: str) -> str:
+    """The local path of a `file://` URI; anything else as it is."""
+    return url2pathname(urlparse(uri).path) if scheme_of(uri) == "file" else uri
+
+
+def open_remote(uri: str, storage: StorageSpec | None, *, what: str) -> tuple[fs.FileSystem, fs.FileInfo]:
+    """The file system of a remote file or folder, and what it says of it.
+
+    Raises: InputError: the store is unknown, does not answer or refuses; or there is nothing.
+    """
+    filesystem, path = open_uri(uri, storage, what=what)
+    check_reachable(uri, storage or StorageSpec(), what=what)
+    try:
+        info = filesystem.get_file_info(path)
+    except OSError as error:
+        raise explained(error, what, uri) from error
+    if info.type == fs.FileType.NotFound:
+        raise InputError(f"{what} {uri!r} does not exist; check the bucket and the path")
+    return filesystem, info
+
+
+def hash_listed(info: fs.FileInfo) -> str:
+    """Hex blake2b of what a listing says of an object, its size and time of change: reading it would cost requests."""
+    return blake2b(f"{info.size} {info.mtime_ns}".encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def existing_path(path: str, *, what: str) -> str:

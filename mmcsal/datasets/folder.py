@@ -1,4 +1,4 @@
-"""A folder of video files: every file with a video suffix below it is a sample."""
+"""A folder of video files, local or on an object store: every file with a video suffix below it is a sample."""
 
 import os
 from collections import Counter
@@ -6,14 +6,23 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pyarrow as pa
+from pyarrow import fs
 from pydantic import field_validator
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import conform
-from mmcsal.datasets.content import existing_path, has_scheme, hash_contents
+from mmcsal.datasets.content import (
+    existing_path,
+    hash_contents,
+    hash_listed,
+    is_remote,
+    open_remote,
+    without_file_scheme,
+)
 from mmcsal.datasets.manifest_file import MANIFEST_SUFFIXES
+from mmcsal.storage import StorageSpec, explained, scheme_of
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg"),
@@ -41,38 +50,59 @@ class FolderSpec(Spec):
         return tuple("." + s.lower().lstrip(".") for s in suffixes)
 
 
-def read_folder(spec: FolderSpec) -> pa.Table:
+def read_folder(spec: FolderSpec, storage: StorageSpec | None = None) -> pa.Table:
     """The MANIFEST table of a folder, sorted by sample_id.
 
     Raises: InputError: `path` is missing, is not a folder, may not be read, or holds no file with a video suffix; or
         a file's name is not UTF-8, which no table can hold.
     """
-    root = _checked_root(spec.path)
     seen_suffixes: Counter[str] = Counter()
-    ids = [i for i in _walk(root, seen_suffixes) if _suffix_of(i) in spec.suffixes]
+    if is_remote(spec.path):
+        root, infos = spec.path.rstrip("/"), _listed(spec.path, storage, seen_suffixes)
+        hash_of = {i: hash_listed(info) for i, info in infos.items() if _suffix_of(i) in spec.suffixes}
+        ids = sorted(hash_of)
+        uris = [f"{scheme_of(root)}://{infos[i].path}" for i in ids]
+        hashes: list[str | None] = [hash_of[i] for i in ids]
+    else:
+        root = _checked_root(without_file_scheme(spec.path))
+        ids = sorted(i for i in _walk(root, seen_suffixes) if _suffix_of(i) in spec.suffixes)
+        _check_names(root, ids)
+        uris = [os.path.join(root, i) for i in ids]
+        hashes = hash_contents(uris)
     if not ids:
         raise InputError(_nothing_found(root, seen_suffixes, spec.suffixes))
-    _check_names(root, ids)
-    ids.sort()
-    uris = [os.path.join(root, i) for i in ids]
-    columns = {"sample_id": ids, "uri": uris, "source": [spec.kind] * len(ids), "content_hash": hash_contents(uris)}
+    columns = {"sample_id": ids, "uri": uris, "source": [spec.kind] * len(ids), "content_hash": hashes}
     if spec.label_from == "parent_folder":
         columns["label"] = [_parent_name(i) for i in ids]
     return conform(pa.table(columns), MANIFEST, name=f"manifest of {root}")
 
 
+def _listed(uri: str, storage: StorageSpec | None, seen_suffixes: Counter[str]) -> dict[str, fs.FileInfo]:
+    """Every object below a URI by its path relative to it; counts the suffixes."""
+    filesystem, root = open_remote(uri, storage, what="corpus folder")
+    if root.is_file:
+        raise InputError(_not_a_folder(uri))
+    try:
+        infos = filesystem.get_file_info(fs.FileSelector(root.path, recursive=True))
+    except OSError as error:
+        raise explained(error, "corpus folder", uri) from error
+    found = {info.path[len(root.path) + 1 :]: info for info in infos if info.is_file}
+    visible = {i: info for i, info in found.items() if not any(name.startswith(".") for name in i.split("/"))}
+    seen_suffixes.update(_suffix_of(i) for i in visible)
+    return visible
+
+
 def _checked_root(path: str) -> str:
-    if has_scheme(path):
-        raise InputError(
-            f"corpus folder {path!r} is a remote URI; expected a local folder. Mount it, or list its files in a "
-            "manifest (kind: manifest, a CSV or Parquet file with a 'path' column)"
-        )
     root = existing_path(path, what="corpus folder")
     if not os.path.isdir(root):
-        is_manifest = _suffix_of(root) in MANIFEST_SUFFIXES
-        hint = "use kind: manifest to read it as a list of files" if is_manifest else "give the folder that holds it"
-        raise InputError(f"corpus folder {root!r} is a file, expected a folder; {hint}")
+        raise InputError(_not_a_folder(root))
     return root
+
+
+def _not_a_folder(path: str) -> str:
+    is_manifest = _suffix_of(path) in MANIFEST_SUFFIXES
+    hint = "use kind: manifest to read it as a list of files" if is_manifest else "give the folder that holds it"
+    return f"corpus folder {path!r} is a file, expected a folder; {hint}"
 
 
 def _walk(root: str, seen_suffixes: Counter[str]) -> Iterator[str]:

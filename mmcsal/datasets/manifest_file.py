@@ -1,23 +1,32 @@
-"""A CSV, TSV or Parquet file that lists the samples, one a row."""
+"""A CSV, TSV or Parquet file, local or on an object store, that lists the samples, one a row."""
 
 import csv
 import difflib
+import io
 import math
 import os
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Callable, Sequence
 from typing import Literal
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import check_unique_ids, conform
-from mmcsal.datasets.content import combine_hashes, existing_path, has_scheme, hash_contents
+from mmcsal.datasets.content import (
+    combine_hashes,
+    existing_path,
+    hash_contents,
+    is_remote,
+    open_remote,
+    without_file_scheme,
+)
+from mmcsal.storage import SCHEMES, StorageSpec, scheme_of
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 MANIFEST_SUFFIXES = (*_DELIMITERS, ".parquet")
@@ -32,13 +41,16 @@ _USUAL_NAMES = {
 }
 _MAX_ROWS_NAMED = 5
 
+_Open = Callable[[], pa.NativeFile]
+
 
 class ManifestFileSpec(Spec):
     """The rows of the file at `path`: `.csv`, `.tsv` or `.parquet`.
 
     A column that is None is taken from the file by its usual name (`sample_id` or `id`, `label`, `cost`,
     `audio_path`, `text`, `start_s`, `duration_s`) where there is one. Relative media paths start at the folder of the
-    file; URIs with a scheme are kept. Without an id column, the id is the path as written, and `#start_s` if set.
+    file; URIs of object stores (s3://, gs://) are kept. Without an id column, the id is the path as written, and
+    `#start_s` if set.
     """
 
     kind: Literal["manifest"] = "manifest"
@@ -53,14 +65,14 @@ class ManifestFileSpec(Spec):
     duration_s_column: str | None = None
 
 
-def read_manifest_file(spec: ManifestFileSpec) -> pa.Table:
+def read_manifest_file(spec: ManifestFileSpec, storage: StorageSpec | None = None) -> pa.Table:
     """The MANIFEST table of a manifest file, sorted by sample_id.
 
     Raises: InputError: the file is missing, empty, of an unknown suffix or malformed; a named column is missing; or
         a path, id, cost, start or duration is not usable. The message names the column and the rows.
     """
-    path = _checked_path(spec.path)
-    table, column_of = _read_columns(path, spec)
+    path, open_file = _opener(without_file_scheme(spec.path), storage)
+    table, column_of = _read_columns(path, open_file, spec)
     if not table.num_rows:
         raise InputError(f"manifest {path!r} has no rows; expected one row a sample below the column names")
 
@@ -72,6 +84,8 @@ def read_manifest_file(spec: ManifestFileSpec) -> pa.Table:
     starts_s = _numbers(table, column_of.get("start_s_column"), path)
     ids = _sample_ids(texts("id_column"), column_of.get("id_column"), paths, starts_s, path)
     folder = os.path.dirname(path)
+    _check_schemes(paths, column_of["path_column"], path)
+    _check_schemes(audio_paths or [], column_of.get("audio_path_column", ""), path)
     uris = [_to_uri(p, folder) for p in paths]
     audio_uris = [_to_uri(p, folder) if p else None for p in audio_paths or [None] * len(uris)]
     columns = {
@@ -89,41 +103,45 @@ def read_manifest_file(spec: ManifestFileSpec) -> pa.Table:
     return conform(pa.table(columns), MANIFEST, name=f"manifest {path!r}").sort_by("sample_id")
 
 
-def _checked_path(path: str) -> str:
-    if has_scheme(path):
-        raise InputError(
-            f"manifest {path!r} is a remote URI; expected a local file. Copy it here (its rows may be URIs)"
-        )
-    absolute = existing_path(path, what="manifest")
-    if os.path.isdir(absolute):
-        raise InputError(
-            f"manifest {absolute!r} is a folder, expected a file; use kind: folder to read the videos in it"
-        )
-    return absolute
+def _opener(path: str, storage: StorageSpec | None) -> tuple[str, _Open]:
+    """The absolute path or the URI of a manifest, and what opens it."""
+    if is_remote(path):
+        filesystem, info = open_remote(path, storage, what="manifest")
+        place, is_file = path, info.is_file
+        inner = info.path
+    else:
+        filesystem, place = fs.LocalFileSystem(), existing_path(path, what="manifest")
+        is_file = not os.path.isdir(place)
+        inner = place
+    if not is_file:
+        raise InputError(f"manifest {place!r} is a folder, expected a file; use kind: folder to read the videos in it")
+    return place, lambda: filesystem.open_input_file(inner)
 
 
 # --- reading the file ---
 
 
-def _read_columns(path: str, spec: ManifestFileSpec) -> tuple[pa.Table, dict[str, str]]:
+def _read_columns(path: str, open_file: _Open, spec: ManifestFileSpec) -> tuple[pa.Table, dict[str, str]]:
     """The columns that are used, and the column of each role of the spec."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in MANIFEST_SUFFIXES:
         raise InputError(f"manifest {path!r} ends in {suffix!r}; expected .csv, .tsv or .parquet")
     try:
         if suffix == ".parquet":
-            column_of = _find_columns(pq.read_schema(path).names, spec, path)
-            return pq.ParquetFile(path).read(sorted(set(column_of.values()))), column_of
-        column_of = _find_columns(_csv_header(path, _DELIMITERS[suffix]), spec, path)
-        return _read_csv(path, _DELIMITERS[suffix], sorted(set(column_of.values()))), column_of
+            with open_file() as file:
+                parquet = pq.ParquetFile(file)
+                column_of = _find_columns(parquet.schema_arrow.names, spec, path)
+                return parquet.read(sorted(set(column_of.values()))), column_of
+        column_of = _find_columns(_csv_header(path, open_file, _DELIMITERS[suffix]), spec, path)
+        return _read_csv(open_file, _DELIMITERS[suffix], sorted(set(column_of.values()))), column_of
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"manifest {path!r} cannot be read as {suffix[1:]}: {error}; mend the file or its suffix"
         ) from error
 
 
-def _csv_header(path: str, delimiter: str) -> list[str]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
+def _csv_header(path: str, open_file: _Open, delimiter: str) -> list[str]:
+    with io.TextIOWrapper(open_file(), encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file, delimiter=delimiter), [])
     repeated = sorted({n for n in names if names.count(n) > 1})
     if repeated:
@@ -131,18 +149,19 @@ def _csv_header(path: str, delimiter: str) -> list[str]:
     return names
 
 
-def _read_csv(path: str, delimiter: str, names: list[str]) -> pa.Table:
+def _read_csv(open_file: _Open, delimiter: str, names: list[str]) -> pa.Table:
     """The named columns, all as strings: a guess at types would turn the id "001" into 1 and "NA" into null."""
-    return pa_csv.read_csv(
-        path,
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            include_columns=names,
-            null_values=[""],
-            strings_can_be_null=True,
-        ),
-    )
+    with open_file() as file:
+        return pa_csv.read_csv(
+            file,
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=names,
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
 
 
 def _find_columns(present: Sequence[str], spec: ManifestFileSpec, path: str) -> dict[str, str]:
@@ -248,15 +267,28 @@ def _short(seconds: float) -> str:
     return repr(seconds).removesuffix(".0")
 
 
+def _check_schemes(written: Sequence[str | None], name: str, path: str) -> None:
+    bad = [i for i, w in enumerate(written) if w is not None and scheme_of(w) not in (None, *SCHEMES)]
+    if bad:
+        raise InputError(
+            f"manifest {path!r}: column {name!r} is {[written[i] for i in bad[:_MAX_ROWS_NAMED]]} in "
+            f"{_name_rows(bad)}; media are read from local paths, s3:// and gs:// only; copy these to one of them"
+        )
+
+
 def _to_uri(written: str, folder: str) -> str:
-    if written.startswith("file://"):
-        return url2pathname(urlparse(written).path)
-    return written if has_scheme(written) else os.path.normpath(os.path.join(folder, written))
+    if scheme_of(written):
+        return without_file_scheme(written)
+    if not is_remote(folder):
+        return os.path.normpath(os.path.join(folder, written))
+    # One slash of the scheme would be lost to normpath.
+    scheme, _, place = folder.partition("://")
+    return written if written.startswith("/") else f"{scheme}://{posixpath.normpath(f'{place}/{written}')}"
 
 
 def _hashes(uris: list[str], audio_uris: list[str | None]) -> list[str | None]:
     """One hash a sample, over the files that it needs; None for remote ones. Segments of one file share one read."""
-    files = sorted({u for u in (*uris, *audio_uris) if u is not None and not has_scheme(u)})
+    files = sorted({u for u in (*uris, *audio_uris) if u is not None and not is_remote(u)})
     hash_of = dict(zip(files, hash_contents(files), strict=True))
     return [
         combine_hashes([hash_of.get(u) for u in (uri, audio_uri) if u is not None])

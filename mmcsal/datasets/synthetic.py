@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import conform
-from mmcsal.datasets.content import has_scheme
+from mmcsal.datasets.content import is_remote
 from mmcsal.datasets.folder import FolderSpec, read_folder
 from mmcsal.datasets.synthetic_files import ClipFormat, render_files
 from mmcsal.datasets.synthetic_plan import (
@@ -226,9 +226,10 @@ def _truth_of(plan: ClipPlan, name_of: dict[int, str], seed: int) -> dict[str, A
 
 
 def _checked_root(spec: SyntheticSpec, path: str) -> Path:
-    if has_scheme(path):
+    if is_remote(path):
         raise InputError(
-            f"synthetic corpus {path!r} is a remote URI; expected a local folder, clips are rendered there"
+            f"synthetic corpus {path!r} is a remote URI; expected a local folder, clips are rendered there; "
+            "render them, upload the folder of clips, and give that as the corpus"
         )
     root = Path(os.path.abspath(os.path.expanduser(path)))
     if root.exists() and not root.is_dir():

@@ -1,23 +1,27 @@
 """Corpus -> MANIFEST, and MANIFEST -> CLIP and REJECT in one pass over the media."""
 
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from mmcsal.config import RunConfig
-from mmcsal.contracts.errors import InputError, RejectLimitError
+from mmcsal.contracts.errors import InputError, MmcsalError, RejectLimitError
 from mmcsal.contracts.ids import partitions_of
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import check_unique_ids, conform
 from mmcsal.datasets import build_manifest
-from mmcsal.datasets.content import has_scheme
 from mmcsal.distributed.ingest_worker import IngestWorker
 from mmcsal.distributed.partitions import Progress, run_partitions
 from mmcsal.distributed.resources import ask_of, capacity
 from mmcsal.rundir import PART_NAME, RunDir
+
+NUM_TRIES = 3  # of partitions that do not hold what they should
+NUM_READERS = 8
 
 
 def scan_corpus(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
@@ -28,9 +32,8 @@ def scan_corpus(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
     """
     if config.corpus is None:
         raise InputError("no corpus is given; add --corpus FOLDER (or a .csv or .parquet manifest), or set `corpus`")
-    table = conform(build_manifest(config.corpus), MANIFEST, name="manifest")
+    table = conform(build_manifest(config.corpus, config.storage), MANIFEST, name="manifest")
     check_unique_ids(table["sample_id"], name="manifest")
-    _check_local(table["uri"])
     num_parts = -(-table.num_rows // config.ingest.samples_per_partition)
     part_of_row = partitions_of(table["sample_id"].to_pylist(), num_parts)
     for part in range(num_parts):
@@ -43,21 +46,43 @@ def scan_corpus(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
 def ingest_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
     """Decodes every sample of the manifest once, into CLIP or REJECT.
 
-    Raises: RejectLimitError: more than `max_reject_fraction` of the samples were rejected, or all of them.
+    Raises:
+        RejectLimitError: more than `max_reject_fraction` of the samples were rejected, or all of them.
+        MmcsalError: partitions do not hold each of their samples once, however often they are decoded.
     """
     constructor = {"run_dir": run_dir, "media": config.media}
     ask = ask_of("ingest", config, capacity())
-    run_partitions(run_dir, "clips", IngestWorker, constructor, ask=ask, progress=progress)
-    return _check_rejects(run_dir, config)
+    for _ in range(NUM_TRIES):
+        run_partitions(run_dir, "clips", IngestWorker, constructor, ask=ask, progress=progress)
+        incomplete = incomplete_parts(run_dir)
+        if not incomplete:
+            return _check_rejects(run_dir, config)
+        for name in incomplete:
+            run_dir.delete_file("clips", name)
+    raise MmcsalError(
+        f"ingest: {len(incomplete)} partitions, first {incomplete[0]}, did not hold each of their samples once, "
+        f"{NUM_TRIES} times in a row; is something else writing into {run_dir.uri}? Then run the same command"
+    )
 
 
-def _check_local(uris: pa.ChunkedArray) -> None:
-    remote = [uri for uri in uris.to_pylist() if has_scheme(uri)]
-    if remote:
-        raise InputError(
-            f"{len(remote)} media of the corpus are not on a local path, first {remote[0]!r}; "
-            "mount or copy them to a path that every node can read"
-        )
+def incomplete_parts(run_dir: RunDir) -> list[str]:
+    """Parts of which the clips and the rejects are not, together, each sample of the manifest once.
+
+    A part is two files, so two writers of one part, of whom one was taken for dead, can mix their two outcomes.
+    """
+    rejects = set(run_dir.parts("rejects"))
+
+    def is_incomplete(name: str) -> bool:
+        results = [_ids(run_dir, "clips", name), _ids(run_dir, "rejects", name) if name in rejects else []]
+        return sorted(chain(*results)) != _ids(run_dir, "manifest", name)
+
+    names = run_dir.parts("manifest")
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        return [name for name, bad in zip(names, pool.map(is_incomplete, names), strict=True) if bad]
+
+
+def _ids(run_dir: RunDir, folder: str, name: str) -> list[str]:
+    return sorted(run_dir.read_part(folder, name, columns=["sample_id"])["sample_id"].to_pylist())
 
 
 def _check_rejects(run_dir: RunDir, config: RunConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from mmcsal.contracts.table import conform
 from mmcsal.distributed.metrics import DECODE_SECONDS, SAMPLES_DECODED, SAMPLES_REJECTED, record
 from mmcsal.media.decode import Clip, Source
 from mmcsal.media.decode_process import DecodeProcess
+from mmcsal.media.fetch import decode_fetched
 from mmcsal.media.probe import MediaError
 from mmcsal.media.spec import MediaSpec
 from mmcsal.rundir import RunDir
@@ -36,7 +37,8 @@ class IngestWorker:
         sources = [_source(row) for row in rows]
         clips: list[tuple[Source, Clip]] = []
         rejects: list[dict[str, Any]] = []
-        for source, result in zip(sources, self._decoder.map(sources), strict=True):
+        results = decode_fetched(sources, self._decoder.map, self._run_dir.storage)
+        for source, result in zip(sources, results, strict=True):
             record(DECODE_SECONDS, self._decoder.last_decode_s)
             if isinstance(result, MediaError):
                 record(SAMPLES_REJECTED, reason=str(result.reason))

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -26,6 +27,7 @@ NUM_IN_FLIGHT = 2
 NUM_CRASHES_ALLOWED = 1
 START_TIMEOUT_S = 120.0
 READY = "ready"
+Request = tuple[Source | MediaError, int]  # and how often it has crashed the child
 PROGRAM = "from mmcsal.media.decode_process import serve; serve({fd})"
 
 
@@ -41,15 +43,21 @@ class DecodeProcess:
         # Seconds that the child worked on the result that `map` gave last; where it hung or died, those until that.
         self.last_decode_s = 0.0
 
-    def map(self, sources: Iterable[Source]) -> Iterator[Clip | MediaError]:
+    def map(self, sources: Iterable[Source | MediaError]) -> Iterator[Clip | MediaError]:
         """One result for each source, in order: its clip, or the error for which it is rejected.
 
+        Sources are taken as they are needed; an error in the place of one comes back in its turn.
         A file that crashes the child is tried once more in a fresh child, since the crash may have been
         the machine's (out of memory); a file that takes longer than `timeout_s` is not.
         """
-        waiting = deque((source, 0) for source in sources)
-        in_flight: deque[tuple[Source, int]] = deque()
-        while waiting or in_flight:
+        upcoming = iter(sources)
+        waiting: deque[Request] = deque()
+        in_flight: deque[Request] = deque()
+        while True:
+            free = NUM_IN_FLIGHT - len(waiting) - len(in_flight)
+            waiting.extend((source, 0) for source in islice(upcoming, max(free, 0)))
+            if not waiting and not in_flight:
+                return
             if self._recycle_is_due() and not in_flight:
                 self.close()
             result = self._next_result(waiting, in_flight)
@@ -63,9 +71,7 @@ class DecodeProcess:
                     continue
             yield result
 
-    def _next_result(
-        self, waiting: deque[tuple[Source, int]], in_flight: deque[tuple[Source, int]]
-    ) -> Clip | MediaError:
+    def _next_result(self, waiting: deque[Request], in_flight: deque[Request]) -> Clip | MediaError:
         """Sends what may be sent, then waits for the result of the first request in flight."""
         connection = self._connect()
         begun_s = time.perf_counter()
@@ -150,7 +156,9 @@ def serve(file_descriptor: int) -> None:
         connection.send_bytes(pickle.dumps((result, time.perf_counter() - begun_s), protocol=5))
 
 
-def _decode(source: Source, spec: MediaSpec) -> Clip | MediaError:
+def _decode(source: Source | MediaError, spec: MediaSpec) -> Clip | MediaError:
+    if isinstance(source, MediaError):
+        return source
     try:
         return decode_clip(source, spec)
     except MediaError as error:

@@ -123,8 +123,8 @@ def test_errors_name_the_place_and_the_way_out(tmp_path):
         build_manifest(FolderSpec(path=str(tmp_path / "list.csv")))
     with pytest.raises(InputError, match=r"one.mp4' is a file, expected a folder"):
         build_manifest(FolderSpec(path=str(tmp_path / "one.mp4")))
-    with pytest.raises(InputError, match=r"s3://bucket/clips.*remote"):
-        build_manifest(FolderSpec(path="s3://bucket/clips"))
+    with pytest.raises(InputError, match=r"http://host/clips.*unknown scheme.*s3://"):
+        build_manifest(FolderSpec(path="http://host/clips"))
 
 
 def test_a_folder_without_videos_says_what_it_holds(tmp_path):

@@ -57,10 +57,10 @@ def test_relative_paths_start_at_the_manifest_and_default_ids_are_the_paths_as_w
 def test_the_content_hash_covers_the_sound_file_and_is_null_where_a_file_is_missing(tmp_path):
     for name in ("a.mp4", "b.mp4", "a.wav"):
         (tmp_path / name).write_bytes(b"x")
-    path = _csv(tmp_path, "path,audio_path\na.mp4,a.wav\nb.mp4,\nc.mp4,a.wav\nhttps://h/d.mp4,\n")
+    path = _csv(tmp_path, "path,audio_path\na.mp4,a.wav\nb.mp4,\nc.mp4,a.wav\ns3://h/d.mp4,\n")
     before = {r["sample_id"]: r for r in _rows(path)}
     assert before["a.mp4"]["audio_uri"] == str(tmp_path / "a.wav")
-    assert before["c.mp4"]["content_hash"] is before["https://h/d.mp4"]["content_hash"] is None
+    assert before["c.mp4"]["content_hash"] is before["s3://h/d.mp4"]["content_hash"] is None
     (tmp_path / "a.wav").write_bytes(b"y")
     after = {r["sample_id"]: r for r in _rows(path)}
     assert after["a.mp4"]["content_hash"] != before["a.mp4"]["content_hash"]

@@ -1,0 +1,102 @@
+"""The whole pipeline with media and run directory on a store that fails: the same selection as on a local disk."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mmcsal.datasets.synthetic import SyntheticSpec, generate
+from mmcsal.rundir import RunDir
+from mmcsal.storage import StorageSpec
+from tests.object_store.server import FaultyProxy
+
+SETTINGS = [
+    "media={window_s: 2.0, num_frames: 4, frame_size_px: 32}",
+    "ingest.samples_per_partition=8",
+    "pretrain={epochs: 3, batch_size: 8}",
+    "cluster.num_cpus=2",
+]
+TIME_LIMIT_S = 300
+BUCKET = "pipeline"
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen, code: int = 0) -> str:
+    output, _ = process.communicate(timeout=TIME_LIMIT_S)
+    assert process.returncode == code, output
+    return output
+
+
+def selection(run_dir: RunDir) -> pa.Table:
+    return run_dir.dataset("selection").to_table().drop_columns("uri")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("corpus") / "rendered"
+    return generate(SyntheticSpec(path=str(root), num_clips=24, num_broken=4, frame_size_px=32)) / "clips"
+
+
+@pytest.fixture(scope="module")
+def failing(s3, clips):
+    """A proxy that fails one request in twenty, and the clips in a bucket behind it."""
+    s3.create_bucket(BUCKET)
+    for path in clips.iterdir():
+        with s3.filesystem().open_output_stream(f"{BUCKET}/clips/{path.name}") as stream:
+            stream.write(path.read_bytes())
+    with FaultyProxy(s3.url, error_share=0.05, seed=1) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def disturbed(failing):
+    """The run on the store: its driver is killed in training, then the same command goes on."""
+    run_dir = RunDir(f"s3://{BUCKET}/run", StorageSpec(endpoint_url=failing.url))
+    arguments = ["run", "--corpus", f"s3://{BUCKET}/clips/", "--budget", "5", "--run-dir", run_dir.uri]
+    arguments += [*SETTINGS, f"storage.endpoint_url={failing.url}"]
+    first = start(*arguments)
+    deadline_s = time.monotonic() + TIME_LIMIT_S
+    while len(run_dir.parts("metrics")) < 2 and first.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    first.send_signal(signal.SIGKILL)
+    told, _ = first.communicate()
+    assert run_dir.committed("checkpoints") is None, f"training was over before the kill: {told}"
+    return run_dir, finish(start(*arguments))
+
+
+def test_the_selection_is_that_of_a_local_run_though_the_store_fails_and_the_driver_is_killed(
+    disturbed, failing, clips, tmp_path
+):
+    run_dir, output = disturbed
+    local = RunDir(str(tmp_path / "run"))
+    finish(start("run", "--corpus", str(clips), "--budget", "5", "--run-dir", local.uri, *SETTINGS))
+    assert selection(run_dir).equals(selection(local))
+    assert output.count("committed already") == 2, output
+    assert "pretrain: resumed" in output
+    operations = {operation for _, operation in failing.injected}
+    assert failing.num_injected > 10
+    assert operations & {"GetObject"}
+    assert operations & {"PutObject", "UploadPart"}
+    assert operations & {"ListObjects", "HeadObject"}
+    rejects = run_dir.dataset("rejects").to_table().to_pylist()
+    assert len(rejects) == 4
+    assert all(row["uri"].startswith(f"s3://{BUCKET}/clips/") and "/proc/" not in row["detail"] for row in rejects)
+
+
+def test_other_commands_read_the_store(disturbed, failing):
+    run_dir, _ = disturbed
+    endpoint = f"storage.endpoint_url={failing.url}"
+    assert finish(start("status", "--run-dir", run_dir.uri, endpoint)).startswith("done")
+    assert "report: committed already" in finish(start("report", "--run-dir", run_dir.uri, endpoint))
+    out = RunDir(f"s3://{BUCKET}/out", run_dir.storage)
+    embeddings = f"s3://{run_dir.path('embeddings')}"
+    finish(start("select", "--embeddings", embeddings, "--out", out.uri, "--budget", "5", endpoint))
+    assert selection(out).equals(selection(run_dir))
