@@ -25,8 +25,8 @@ def test_ingest_scales_the_decode_group_up_from_zero_and_back(small_corpus, tmp_
         assert cluster.num_alive() == 1
         command = [sys.executable, "-c", "from mmcsal.cli import main; main()", "ingest"]
         command += ["--corpus", str(small_corpus), "--run-dir", str(run_dir)]
-        command += [f"cluster.address={cluster.gcs_address}", "ingest={num_workers: 2, samples_per_partition: 2}"]
-        command += ["media={window_s: 0.5, num_frames: 4, frame_size_px: 32}"]
+        command += [f"cluster.address={cluster.gcs_address}", "ingest={num_workers: 2, samples_per_partition: 1}"]
+        command += ["media={window_s: 1, num_frames: 48, frame_size_px: 512}"]  # long enough for a second node to come
         output = (tmp_path / "output.txt").open("w+")
         job = subprocess.Popen(command, env=cluster.environment, stdout=output, stderr=subprocess.STDOUT)
         most, end_s = 0, time.monotonic() + TIME_LIMIT_S
