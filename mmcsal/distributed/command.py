@@ -1,22 +1,20 @@
 """What a command does with its stages: check them, or hold the run directory and run them."""
 
 import errno
-import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.distributed.pipeline import plan, ray_stages, run_stages
 from mmcsal.distributed.progress import Status
 from mmcsal.distributed.recover import cause_of
-from mmcsal.distributed.resources import Capacity, ask_of, capacity, refuse_impossible
+from mmcsal.distributed.resources import HERE, Ask, Capacity, ask_of, capacity, refuse_impossible
 from mmcsal.distributed.session import cluster_address, ray_session, told_to_the_reader
 from mmcsal.rundir import RunDir
 
-HERE = "a Ray of this machine"
 ACTIONS = {
     "committed": "committed already, will be skipped",
     "run": "will run",
@@ -45,24 +43,18 @@ def _check_resources(config: RunConfig, names: Sequence[str]) -> Iterator[str]:
     Raises: ResourceError: with the key to change; or no cluster answers at the address.
     """
     address = cluster_address(config.cluster)
-    if address is None:
-        yield from _told_asks(config, names, here(config), HERE)
-        return
-    with ray_session(config.cluster):
-        yield from _told_asks(config, names, capacity(), f"the cluster at {address}")
+    with ray_session(config.cluster) if address else nullcontext():
+        found = capacity(config.cluster)
+        yield f"resources: {f'the cluster at {address}' if address else HERE} with {found}"
+        for ask in _possible_asks(config, names, found):
+            yield f"  {ask.stage:<9} {ask.told()}"
 
 
-def _told_asks(config: RunConfig, names: Sequence[str], found: Capacity, where: str) -> Iterator[str]:
+def _possible_asks(config: RunConfig, names: Sequence[str], found: Capacity) -> list[Ask]:
+    """Raises: ResourceError: a stage asks for what can never be had."""
     asks = [ask_of(stage, config, found) for stage in ray_stages(names)]
-    refuse_impossible(asks, found, where)
-    yield f"resources: {where} with {found}"
-    for ask in asks:
-        yield f"  {ask.stage:<9} {ask.told()}"
-
-
-def here(config: RunConfig) -> Capacity:
-    """What a Ray of this machine would have; it sees GPUs only when it is started."""
-    return Capacity(config.cluster.num_cpus or os.cpu_count() or 1, 0, is_fixed=True)
+    refuse_impossible(asks, found)
+    return asks
 
 
 def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> None:
@@ -72,7 +64,7 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
     """
     run_dir = RunDir(config.run_dir, config.storage)
     if cluster_address(config.cluster) is None:  # before anything is started
-        refuse_impossible([ask_of(stage, config, here(config)) for stage in ray_stages(names)], here(config), HERE)
+        _possible_asks(config, names, capacity(config.cluster))
     with run_dir.locked() as check_lock:
         status = Status(run_dir)
         try:

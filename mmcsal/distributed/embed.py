@@ -31,12 +31,15 @@ def embed_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
     Raises: MmcsalError: an embedding is not finite; the message names its samples.
     """
     constructor = {"run_dir": run_dir, "spec": config.embed}
+    found = capacity(config.cluster)
+    ask = ask_of("embed", config, found)
     run_partitions(
         run_dir,
         "embeddings",
         EmbedWorker,
         constructor,
-        ask=ask_of("embed", config, capacity()),
+        num_workers=ask.num_workers(found),
+        use_gpu=ask.use_gpu,
         progress=progress,
     )
     return {"num_embeddings": run_dir.dataset("embeddings").count_rows()}

@@ -51,9 +51,10 @@ def ingest_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
         MmcsalError: partitions do not hold each of their samples once, however often they are decoded.
     """
     constructor = {"run_dir": run_dir, "media": config.media}
-    ask = ask_of("ingest", config, capacity())
+    found = capacity(config.cluster)
+    num_workers = ask_of("ingest", config, found).num_workers(found)
     for _ in range(NUM_TRIES):
-        run_partitions(run_dir, "clips", IngestWorker, constructor, ask=ask, progress=progress)
+        run_partitions(run_dir, "clips", IngestWorker, constructor, num_workers=num_workers, progress=progress)
         incomplete = incomplete_parts(run_dir)
         if not incomplete:
             return _check_rejects(run_dir, config)

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import ray
 from ray.data import ActorPoolStrategy
 
-from mmcsal.distributed.resources import Ask, capacity
 from mmcsal.rundir import RunDir
 
 Progress = Callable[..., None]
@@ -35,7 +34,8 @@ def run_partitions(
     worker: type[PartitionWorker],
     constructor: dict[str, Any],
     *,
-    ask: Ask,
+    num_workers: int,
+    use_gpu: bool = False,
     progress: Progress,
 ) -> None:
     """Calls `worker` on every pending partition; returns when all are committed.
@@ -43,7 +43,8 @@ def run_partitions(
     Args:
         folder: the table that the worker writes; its committed parts are left out.
         worker, constructor: the class, and the keyword arguments it is made with.
-        ask: how many actors at a time, and whether each holds a GPU.
+        num_workers: actors at a time, of one CPU each.
+        use_gpu: each holds a GPU, too.
     """
     pending = pending_parts(run_dir, folder)
     num_total = len(run_dir.parts("manifest"))
@@ -51,7 +52,7 @@ def run_partitions(
     progress(num_done, num_total)
     if not pending:
         return
-    num_actors = min(ask.num_workers(capacity()), len(pending))
+    num_actors = min(num_workers, len(pending))
     # One block a partition, so that one task writes one file; nothing is read before a worker asks for it.
     items = ray.data.from_items([{"part": name} for name in pending], override_num_blocks=len(pending))
     receipts = items.map_batches(
@@ -59,7 +60,7 @@ def run_partitions(
         fn_constructor_kwargs=constructor,
         batch_size=1,
         num_cpus=1,
-        num_gpus=1 if ask.use_gpu else None,
+        num_gpus=1 if use_gpu else None,
         compute=ActorPoolStrategy(min_size=1, max_size=num_actors, initial_size=num_actors),
     )
     for _ in receipts.iter_rows():

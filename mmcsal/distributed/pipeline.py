@@ -206,10 +206,10 @@ def run_stages(
 
 def _wait_for_resources(stage: Stage, config: RunConfig, status: Status) -> None:
     """Raises: ResourceError: what the stage asks for at least can never come, or does not come in time."""
-    found = capacity()
+    found = capacity(config.cluster)
     ask = ask_of(stage.name, config, found)
-    refuse_impossible([ask], found, "the cluster")
-    status.say(f"{stage.name}: asks for {ask.told()}; the cluster has {found}")
+    refuse_impossible([ask], found)
+    status.say(f"{stage.name}: asks for {ask.told()}; there are {found}")
     wait_for(ask, config.cluster)
 
 

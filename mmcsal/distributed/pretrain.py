@@ -49,7 +49,7 @@ def _trainer(config: RunConfig, run_dir: RunDir) -> TorchTrainer:
         train_loop_config={"config": config, "run_dir": run_dir},
         scaling_config=ScalingConfig(
             num_workers=(spec.min_workers, spec.num_workers) if spec.min_workers else spec.num_workers,
-            use_gpu=ask_of("pretrain", config, capacity()).use_gpu,
+            use_gpu=ask_of("pretrain", config, capacity(config.cluster)).use_gpu,
         ),
         run_config=RayRunConfig(
             name=RAY_TRAIN_NAME,

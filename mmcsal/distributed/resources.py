@@ -5,17 +5,21 @@ they count; else the configuration has to say how many workers to ask for. A sta
 with an error in a stated time instead of waiting for ever.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ray
+import torch
 from ray._private import state
 from ray.autoscaler.sdk import request_resources
 
 from mmcsal.config import ClusterSpec, RunConfig
 from mmcsal.contracts.errors import ResourceError
+from mmcsal.distributed.session import cluster_address
 
+HERE = "a Ray of this machine"
 SECONDS_BETWEEN_LOOKS = 1.0
 GPU_STAGES = ("pretrain", "embed")
 
@@ -80,11 +84,14 @@ class Ask:
         return f"{self.fewest}{upto} workers of {'1 CPU + 1 GPU' if self.use_gpu else '1 CPU'}"
 
 
-def capacity() -> Capacity:
-    """Of the cluster that this process is connected to."""
+def capacity(spec: ClusterSpec) -> Capacity:
+    """Of the cluster that this process is connected to; before that, what a Ray of this machine would have."""
+    is_here = cluster_address(spec) is None
+    if not ray.is_initialized():
+        return Capacity(spec.num_cpus or os.cpu_count() or 1, torch.cuda.device_count(), is_fixed=True)
     now = ray.cluster_resources()
     limits = state.state.get_max_resources_from_cluster_config() or {}
-    return Capacity(int(now.get("CPU", 0)), int(now.get("GPU", 0)), limits.get("CPU"), limits.get("GPU"))
+    return Capacity(int(now.get("CPU", 0)), int(now.get("GPU", 0)), limits.get("CPU"), limits.get("GPU"), is_here)
 
 
 def ask_of(stage: str, config: RunConfig, capacity: Capacity) -> Ask:
@@ -107,8 +114,9 @@ def _wants_gpus(spec: ClusterSpec, fewest: int, capacity: Capacity) -> bool:
     return capacity.most_gpus >= fewest if spec.use_gpus == "auto" else bool(spec.use_gpus)
 
 
-def refuse_impossible(asks: Sequence[Ask], capacity: Capacity, where: str) -> None:
-    """Raises: ResourceError: a stage asks for more than `where` can ever have; with the key to change."""
+def refuse_impossible(asks: Sequence[Ask], capacity: Capacity) -> None:
+    """Raises: ResourceError: a stage asks for more than there can ever be; with the key to change."""
+    where = HERE if capacity.is_fixed else "the cluster"
     for ask in asks if capacity.is_final else ():
         if ask.use_gpu and capacity.most_gpus < ask.fewest:
             raise ResourceError(
@@ -130,7 +138,7 @@ def wait_for(ask: Ask, spec: ClusterSpec) -> Capacity:
     begun_s, asked = time.monotonic(), False
     try:
         while True:
-            found = capacity()
+            found = capacity(spec)
             has = found.num_gpus if ask.use_gpu else found.num_cpus
             if has >= ask.fewest:
                 return found

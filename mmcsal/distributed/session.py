@@ -30,11 +30,11 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
         return
     address = cluster_address(spec)
     local_options: dict[str, Any] = {}
+    # Ray's core warns at level "error" of every actor pool that Ray Data makes.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if not address:
         local_options = {"num_cpus": spec.num_cpus, "include_dashboard": False}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Ray's core warns at level "error" of every actor pool that Ray Data makes.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     else:
         _check_answers(address)
     try:

@@ -5,7 +5,7 @@ import time
 import pytest
 import ray
 
-from mmcsal.config import load_config
+from mmcsal.config import ClusterSpec, load_config
 from mmcsal.contracts.errors import ResourceError
 from mmcsal.distributed.resources import Ask, Capacity, ask_of, capacity, refuse_impossible, wait_for
 
@@ -53,22 +53,22 @@ def test_a_group_scaled_to_zero_is_asked_for_as_many_workers_as_it_may_bring():
 @pytest.mark.parametrize(
     ("found", "overrides", "told"),
     [
-        (LAPTOP, ["pretrain.num_workers=8"], "pretrain.num_workers is 8, but here has 4 CPUs at most"),
+        (LAPTOP, ["pretrain.num_workers=8"], "pretrain.num_workers is 8, but a Ray of this machine has 4 CPUs at most"),
         (LAPTOP, ["pretrain.num_workers=8", "pretrain.min_workers=8"], "set pretrain.min_workers=4 or less"),
         (LAPTOP, ["cluster.use_gpus=true"], "cluster.use_gpus is true"),
         (SCALED_TO_ZERO, ["pretrain.num_workers=4", "cluster.use_gpus=true"], "has 2 at most"),
-        (SCALED_TO_ZERO, ["pretrain.num_workers=8"], "here has 6 CPUs at most"),
+        (SCALED_TO_ZERO, ["pretrain.num_workers=8"], "the cluster has 6 CPUs at most"),
     ],
 )
 def test_what_can_never_be_had_is_refused_with_the_key_to_change(found, overrides, told):
     asks = [ask_of("pretrain", load_config(None, overrides), found)]
     with pytest.raises(ResourceError, match=told):
-        refuse_impossible(asks, found, "here")
+        refuse_impossible(asks, found)
 
 
 def test_a_cluster_without_autoscaler_may_still_get_nodes_by_hand():
     config = load_config(None, ["pretrain.num_workers=8"])
-    refuse_impossible([ask_of("pretrain", config, Capacity(4, 0))], Capacity(4, 0), "the cluster")
+    refuse_impossible([ask_of("pretrain", config, Capacity(4, 0))], Capacity(4, 0))
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,15 @@ def session():
 
 
 def test_the_capacity_of_a_cluster(session):
-    assert (capacity().num_cpus, capacity().num_gpus, capacity().max_cpus) == (1, 0, None)
+    found = capacity(ClusterSpec())
+    assert (found.num_cpus, found.num_gpus, found.max_cpus, found.is_fixed) == (1, 0, None, True)
+    assert not capacity(ClusterSpec(address="somewhere:6379")).is_fixed, "nodes may join a cluster"
 
 
 def test_gpus_that_never_come_end_the_wait_in_the_stated_time(session):
     config = load_config(None, ["cluster.use_gpus=true", "cluster.wait_s=2"])
     begun_s = time.monotonic()
     with pytest.raises(ResourceError, match=r"after cluster.wait_s = 2 s; add nodes, .*cluster.use_gpus=auto"):
-        wait_for(ask_of("embed", config, capacity()), config.cluster)
+        wait_for(ask_of("embed", config, capacity(config.cluster)), config.cluster)
     assert time.monotonic() - begun_s < 30
-    assert wait_for(ask_of("ingest", config, capacity()), config.cluster).num_cpus == 1
+    assert wait_for(ask_of("ingest", config, capacity(config.cluster)), config.cluster).num_cpus == 1
