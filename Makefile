@@ -20,8 +20,9 @@ install: .venv/.installed
 demo: install
 	$(BIN)/mmcsal demo
 
+# Two files at a time: starting Ray and its nodes is mostly waiting.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,18 +1,21 @@
 """The pipeline as a submitted job on several nodes: what breaks in the middle of each stage changes no pick."""
 
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.campaign import STAGES, Fault, Loss, Scene, cut_link, lose_node, loss_of, selection_of
 from cluster.local_cluster import LocalCluster
+from mmcsal.distributed.pipeline import STAGE_NAMES
 from mmcsal.rundir import RunDir
 
 TIME_LIMIT_S = 480
 
 
-def run_with(fault: Fault, cluster: LocalCluster, arguments: list[str], folder: Path) -> RunDir:
+def run_with(fault: Fault, cluster: LocalCluster, arguments: list[str], folder: Path) -> Scene:
     """Runs the pipeline on two nodes of one CPU; the fault strikes in the middle of every stage."""
     while len([node for node in cluster.nodes[1:] if not node.ended()]) < 2:
         cluster.add_node(num_cpus=1)
@@ -22,7 +25,13 @@ def run_with(fault: Fault, cluster: LocalCluster, arguments: list[str], folder: 
         scene.wait_for_middle(stage)
         fault(scene, stage)
     assert scene.job.wait(TIME_LIMIT_S) == 0, scene.job.logs()[-3000:]
-    return scene.run_dir
+    return scene
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -35,11 +44,27 @@ def same_as_undisturbed(undisturbed) -> Callable[[RunDir], None]:
 
 
 @pytest.mark.timeout(TIME_LIMIT_S)
-def test_a_node_lost_in_every_stage_changes_no_pick(arguments, same_as_undisturbed, tmp_path):
-    with LocalCluster() as cluster:
-        same_as_undisturbed(run_with(lose_node, cluster, arguments, tmp_path / "run"))
+def test_a_node_lost_in_every_stage_changes_no_pick(cluster, arguments, same_as_undisturbed, tmp_path):
+    scene = run_with(lose_node, cluster, arguments, tmp_path / "run")
+    same_as_undisturbed(scene.run_dir)
+    log = scene.job.logs()
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", log), "control characters"
+    for stage in STAGE_NAMES:
+        assert f"{stage}: done in" in log
+    assert scene.run_dir.read_json("status.json")["exit_code"] == 0
+    assert scene.run_dir.committed("checkpoints")["num_retries"] >= 1, "the loss is told"
+
+
+def test_bad_input_ends_a_job_with_code_2_and_a_last_line_that_says_what_to_do(cluster, tmp_path):
+    missing = str(tmp_path / "no-such-corpus")
+    command = [sys.executable, "jobs/run_all.py", "--corpus", missing, "--run-dir", str(tmp_path / "run")]
+    job = cluster.submit(command)
+    assert job.wait(120) == 2, job.logs()
+    last = job.logs().strip().splitlines()[-1]
+    assert last.startswith("mmcsal: error: ")
+    assert missing in last
 
 
 @pytest.mark.timeout(TIME_LIMIT_S)
 def test_a_link_cut_in_every_stage_changes_no_pick(namespace_cluster, arguments, same_as_undisturbed, tmp_path):
-    same_as_undisturbed(run_with(cut_link, namespace_cluster, arguments, tmp_path / "run"))
+    same_as_undisturbed(run_with(cut_link, namespace_cluster, arguments, tmp_path / "run").run_dir)

@@ -35,10 +35,6 @@ def finish(job: Job, folder: Path) -> list[str]:
     return told.split()[2:]
 
 
-def open_files_in_shared_memory() -> set[str]:
-    return {path.name for path in Path("/dev/shm").iterdir()}
-
-
 def namespaces() -> str:
     return subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
 
@@ -46,23 +42,6 @@ def namespaces() -> str:
 def assert_nothing_left(cluster: LocalCluster) -> None:
     assert marked_pids(f"MMCSAL_LOCAL_CLUSTER={cluster.id}") == []
     assert not cluster.folder.exists()
-
-
-def test_tasks_run_on_every_node_and_a_lost_node_costs_no_task(tmp_path):
-    before = open_files_in_shared_memory()
-    with LocalCluster() as cluster:
-        first, second = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
-        assert cluster.num_alive() == 3
-        job = start_tasks(cluster, tmp_path)
-        assert started_on(tmp_path) == [first.name, second.name]
-        first.kill()
-        assert first.pids() == []
-        wait_until(lambda: not first.alive, TIME_LIMIT_S, "the loss is noticed")
-        assert second.alive
-        assert cluster.num_alive() == 2
-        assert finish(job, tmp_path) == [second.name, second.name]
-    assert_nothing_left(cluster)
-    assert open_files_in_shared_memory() <= before
 
 
 def test_a_node_that_hangs_for_a_short_time_goes_on(two_nodes, tmp_path):
