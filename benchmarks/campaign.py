@@ -79,7 +79,12 @@ class Scene:
         Raises: AssertionError: it was over before. TimeoutError: it did not get there.
         """
         wanted = self.num_committed(stage) + num_more if stage != "select" else 1
-        wait_until(lambda: self.num_committed(stage) >= wanted, LIMIT_S, f"{stage} is under way", PAUSE_S)
+        wait_until(
+            lambda: self.num_committed(stage) >= wanted or self.is_over(stage),
+            LIMIT_S,
+            f"{stage} is under way",
+            PAUSE_S,
+        )
         if stage == "select":
             wait_until(lambda: bool(self.workers(stage)) or self.is_over(stage), LIMIT_S, "select has tasks", PAUSE_S)
         assert not self.is_over(stage), f"{stage} was over before the fault"

@@ -36,7 +36,7 @@ DISK_BYTES = 96_000_000
 SETTINGS = (
     "--budget=16",
     "media={window_s: 2.0, num_frames: 8, frame_size_px: 64}",
-    "ingest.samples_per_partition=8",
+    "ingest.samples_per_partition=4",
     "pretrain={epochs: 6, batch_size: 32}",
 )
 LIMIT_S = 600
