@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.object_store.server import FaultyProxy, S3Server
-
 from benchmarks import campaign
 from benchmarks.campaign import STAGES, Fault, Loss, Scene, loss_of, selection_of
 from benchmarks.outcome import arguments, finish
@@ -29,6 +27,7 @@ from cluster.netns import NamespacesUnavailableError
 from mmcsal.datasets.synthetic import SyntheticSpec, generate
 from mmcsal.rundir import RunDir
 from mmcsal.storage import StorageSpec
+from tests.object_store.server import FaultyProxy, S3Server
 
 MIN_FAULTS = 30
 BUCKET = "campaign"

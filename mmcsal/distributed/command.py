@@ -13,6 +13,7 @@ from mmcsal.distributed.progress import Status
 from mmcsal.distributed.recover import cause_of
 from mmcsal.distributed.resources import HERE, Ask, Capacity, ask_of, capacity, refuse_impossible
 from mmcsal.distributed.session import cluster_address, ray_session, told_to_the_reader
+from mmcsal.lease import LeaseLostError
 from mmcsal.rundir import RunDir
 
 ACTIONS = {
@@ -69,7 +70,10 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
         status = Status(run_dir)
         try:
             run_stages(config, names, status, redo, check_lock)
+        except LeaseLostError:
+            raise  # the status is that of the other driver now
         except KeyboardInterrupt:
+            check_lock()
             status.finish("interrupted", 1, "the same command goes on from what is committed")
             raise
         except Exception as error:

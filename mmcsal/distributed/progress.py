@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -70,8 +70,11 @@ class Status:
 
     def update_stage(self, name: str, *, write: bool = False, **facts: Any) -> None:
         self._content["stages"].setdefault(name, {}).update(facts)
-        if write or time.monotonic() - self._last_write_s > SECONDS_BETWEEN_WRITES:
+        if write:
             self._write()
+        elif time.monotonic() - self._last_write_s > SECONDS_BETWEEN_WRITES:
+            with suppress(OSError):  # it is for watching; what the stage itself cannot write is told
+                self._write()
 
     def finish(self, state: str, exit_code: int, message: str = "") -> None:
         """The last word of the run: `done` or `failed`."""

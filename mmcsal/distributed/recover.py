@@ -57,10 +57,8 @@ def is_loss(error: BaseException) -> bool:
     """Whether the cluster or the storage failed, so that another try may go well. What we say ourselves is no loss."""
     if told_to_the_reader(error) is not None:
         return False
-    if isinstance(error, ray_errors.RayTaskError):
-        cause = cause_of(error)
-        return isinstance(cause, LOSSES) or (isinstance(cause, OSError) and cause.errno != errno.ENOSPC)
-    return isinstance(error, LOSSES)
+    cause = cause_of(error) if isinstance(error, ray_errors.RayTaskError) else error
+    return isinstance(cause, LOSSES) or (isinstance(cause, OSError) and cause.errno != errno.ENOSPC)
 
 
 def cause_of(error: BaseException) -> BaseException:

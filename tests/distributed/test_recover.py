@@ -33,7 +33,13 @@ def of_task(cause: Exception) -> Exception:
     return RayTaskError("task", "Traceback ...", cause).as_instanceof_cause()
 
 
-LOSSES = [WorkerCrashedError(), NodeDiedError("node"), ActorDiedError(), of_task(OSError(5, "I/O error"))]
+LOSSES = [
+    WorkerCrashedError(),
+    NodeDiedError("node"),
+    ActorDiedError(),
+    of_task(OSError(5, "I/O error")),
+    OSError(5, "I/O error"),
+]
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda error: type(error).__name__)
