@@ -4,9 +4,9 @@ The holder rewrites one small object every quarter of `lease_s`. Who finds it wa
 changed for `lease_s` (its writer is dead: take over). Clocks of two machines are never compared.
 """
 
-import _thread
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -109,7 +109,7 @@ class Lease:
                 seen = self._read()
                 if seen is not None and seen["token"] != self._own["token"]:
                     self._lost_to = _name(seen)
-                    _thread.interrupt_main()
+                    _interrupt_main_thread()
                     return
                 self._own["beat"] += 1
                 self._write()
@@ -123,6 +123,13 @@ class Lease:
 
     def _write(self) -> None:
         self._files.write_bytes(json.dumps(self._own).encode(), self.FILE)
+
+
+def _interrupt_main_thread() -> None:
+    """A real signal: `_thread.interrupt_main` does not wake what sleeps or waits for a lock."""
+    main_thread = threading.main_thread().ident
+    if main_thread is not None:
+        signal.pthread_kill(main_thread, signal.SIGINT)
 
 
 def _this_process() -> dict[str, Any]:

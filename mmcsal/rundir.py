@@ -219,9 +219,14 @@ class RunDir:
         return f"{self.root}/{folder}/{attempt}" if attempt else f"{self.root}/{folder}"
 
     def _sweep(self, folder: str) -> None:
-        """Removes what other attempts left."""
-        selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
-        for info in self.filesystem.get_file_info(selector):
+        """Removes what other attempts left; nothing if a newer one has begun, since then it is for that one to do.
+
+        Listed first: what is listed before a look that finds our attempt the newest is of no newer one.
+        """
+        infos = self.filesystem.get_file_info(fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True))
+        if (self._started(folder) or {}).get("attempt") != self._attempts[folder]:
+            return
+        for info in infos:
             if info.base_name in {STARTED, self._attempts[folder]}:
                 continue
             if info.is_file:

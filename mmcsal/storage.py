@@ -5,7 +5,6 @@ import re
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from pydantic import Field
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.spec import Spec
+from mmcsal.s3 import RetryingS3
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 FIRST_ATTEMPTS = 4
@@ -47,24 +47,6 @@ class StorageSpec(Spec):
     request_timeout_s: float = Field(default=30.0, gt=0)
     # A driver that has not been heard of for so long is taken for dead, and another may use its run directory.
     lease_s: float = Field(default=60.0, gt=0)
-
-
-class RetryingS3(fs.S3FileSystem):
-    """S3 whose retries survive pickling: pyarrow forgets them, and workers would get 3 attempts."""
-
-    def __init__(self, spec: StorageSpec, region: str | None) -> None:
-        super().__init__(
-            endpoint_override=spec.endpoint_url,
-            region=region,
-            connect_timeout=spec.connect_timeout_s,
-            request_timeout=spec.request_timeout_s,
-            allow_delayed_open=True,  # one request for a small object, not three
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=spec.max_attempts),
-        )
-        self._made_of = (spec.model_dump_json(), region)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _s3, self._made_of
 
 
 def scheme_of(uri: str) -> str | None:
@@ -108,9 +90,13 @@ def check_reachable(uri: str, storage: StorageSpec, *, what: str) -> None:
     """
     filesystem, path = open_uri(uri, storage.model_copy(update={"max_attempts": FIRST_ATTEMPTS}), what=what)
     try:
-        filesystem.get_file_info(path)
+        is_there = filesystem.get_file_info(path).type != fs.FileType.NotFound
+        # A folder in no bucket is not found either, as one that is still to be made.
+        has_bucket = is_there or filesystem.get_file_info(path.split("/")[0]).type != fs.FileType.NotFound
     except OSError as error:
         raise explained(error, what, uri) from error
+    if not has_bucket:
+        raise InputError(f"{what} {uri!r} cannot be used: there is no such bucket; create it, or mend its name")
 
 
 def explained(error: BaseException, what: str, uri: str) -> InputError:
@@ -132,8 +118,15 @@ def _resolved_region(bucket: str) -> str:
 
 
 @lru_cache  # a client keeps its connections: one for each process
-def _s3(spec_json: str, region: str | None) -> RetryingS3:
-    return RetryingS3(StorageSpec.model_validate_json(spec_json), region)
+def _s3(spec_json: str, region: str | None) -> fs.PyFileSystem:
+    spec = StorageSpec.model_validate_json(spec_json)
+    options = {
+        "endpoint_override": spec.endpoint_url,
+        "region": region,
+        "connect_timeout": spec.connect_timeout_s,
+        "request_timeout": spec.request_timeout_s,
+    }
+    return fs.PyFileSystem(RetryingS3(spec.max_attempts, options))
 
 
 @lru_cache

@@ -20,7 +20,7 @@ def s3() -> Iterator[S3Server]:
 
 @pytest.fixture
 def proxy(s3) -> Iterator[FaultyProxy]:
-    with FaultyProxy(s3.url) as proxy:
+    with FaultyProxy(s3.url, seed=1) as proxy:
         yield proxy
 
 

@@ -236,7 +236,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
 
     def _send_error(self, status: str, code: str) -> None:
-        text = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>made up by the proxy</Message></Error>'
+        # As long as Amazon's: the client of pyarrow stumbles over one that is longer than what it wanted to read.
+        text = (
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>Made up.</Message>'
+            f"<RequestId>{'0' * 16}</RequestId><HostId>{'0' * 76}</HostId></Error>"
+        )
         self.send_response_only(int(status), code)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(text)))
