@@ -116,10 +116,7 @@ def cut_link(scene: Scene, stage: str) -> None:
     """A node that the cluster cannot reach until it is given up; then the link is back, and a new node comes."""
     node = scene.working_node(stage)
     node.cut()
-    wait_until(lambda: not node.alive, LIMIT_S, "the node is given up")
-    node.restore()
-    scene.cluster.add_node(num_cpus=1)
-    node.kill()
+    _replace_when_given_up(scene, node, then=node.restore)
 
 
 def cut_link_briefly(scene: Scene, stage: str) -> None:
@@ -134,10 +131,7 @@ def hang_node(scene: Scene, stage: str) -> None:
     """A node that stands still until it is given up, then goes on as if it were still one of the cluster."""
     node = scene.working_node(stage)
     node.pause()
-    wait_until(lambda: not node.alive, LIMIT_S, "the node is given up")
-    node.resume()
-    scene.cluster.add_node(num_cpus=1)
-    node.kill()
+    _replace_when_given_up(scene, node, then=node.resume)
 
 
 def slow_node(scene: Scene, stage: str) -> None:
@@ -191,6 +185,13 @@ def storage_outage(scene: Scene, stage: str) -> None:
     """The object store does not answer for a while."""
     scene.proxy.outage(5.0)
     time.sleep(5.0)
+
+
+def _replace_when_given_up(scene: Scene, node: Node, then: Callable[[], None]) -> None:
+    wait_until(lambda: not node.alive, LIMIT_S, "the node is given up")
+    then()
+    scene.cluster.add_node(num_cpus=1)
+    node.kill()
 
 
 def _title(pid: int) -> str:
