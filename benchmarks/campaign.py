@@ -79,12 +79,15 @@ class Scene:
         Raises: AssertionError: it was over before. TimeoutError: it did not get there.
         """
         wanted = self.num_committed(stage) + num_more if stage != "select" else 1
-        wait_until(
-            lambda: self.num_committed(stage) >= wanted or self.is_over(stage),
-            LIMIT_S,
-            f"{stage} is under way",
-            PAUSE_S,
-        )
+        try:
+            wait_until(
+                lambda: self.num_committed(stage) >= wanted or self.is_over(stage),
+                LIMIT_S,
+                f"{stage} is under way",
+                PAUSE_S,
+            )
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; the job's log ends with\n{self.job.logs()[-3000:]}") from None
         if stage == "select":
             wait_until(lambda: bool(self.workers(stage)) or self.is_over(stage), LIMIT_S, "select has tasks", PAUSE_S)
         assert not self.is_over(stage), f"{stage} was over before the fault"

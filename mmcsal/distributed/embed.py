@@ -15,6 +15,7 @@ from mmcsal.contracts.embedding import SUFFIX, embedding_schema, vector_column
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.table import conform
 from mmcsal.distributed.metrics import EMBED_SECONDS, SAMPLES_EMBEDDED, record
+from mmcsal.distributed.partition_worker import PartitionWorker
 from mmcsal.distributed.partitions import Progress, run_partitions
 from mmcsal.distributed.pretrain_worker import ENCODERS_FILE
 from mmcsal.distributed.resources import ask_of, capacity
@@ -45,7 +46,7 @@ def embed_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
     return {"num_embeddings": run_dir.dataset("embeddings").count_rows()}
 
 
-class EmbedWorker:
+class EmbedWorker(PartitionWorker):
     """Holds the encoders and embeds one partition after another."""
 
     def __init__(self, run_dir: RunDir, spec: EmbedSpec) -> None:
@@ -57,14 +58,12 @@ class EmbedWorker:
         self._device = "cuda" if ray.get_gpu_ids() else "cpu"
         self._model, self._centroids = load_model(checkpoint, self._device)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        for part in batch["part"]:
-            begun_s = time.perf_counter()
-            clips = self._run_dir.read_part("clips", str(part), columns=["sample_id", "video", "audio"])
-            self._run_dir.write_part("embeddings", str(part), self._embed(clips))
-            record(SAMPLES_EMBEDDED, clips.num_rows)
-            record(EMBED_SECONDS, time.perf_counter() - begun_s)
-        return batch
+    def run(self, part: str) -> None:
+        begun_s = time.perf_counter()
+        clips = self._run_dir.read_part("clips", part, columns=["sample_id", "video", "audio"])
+        self._run_dir.write_part("embeddings", part, self._embed(clips))
+        record(SAMPLES_EMBEDDED, clips.num_rows)
+        record(EMBED_SECONDS, time.perf_counter() - begun_s)
 
     def _embed(self, clips: pa.Table) -> pa.Table:
         video, audio = (torch.from_numpy(read_tensor(clips, m).copy()) for m in MODALITIES)

@@ -9,6 +9,7 @@ from mmcsal.contracts.clip import clip_schema, tensor_column
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import conform
 from mmcsal.distributed.metrics import DECODE_SECONDS, SAMPLES_DECODED, SAMPLES_REJECTED, record
+from mmcsal.distributed.partition_worker import PartitionWorker
 from mmcsal.media.decode import Clip, Source
 from mmcsal.media.decode_process import DecodeProcess
 from mmcsal.media.fetch import decode_fetched
@@ -20,19 +21,14 @@ from mmcsal.rundir import RunDir
 CLIPS_PER_ROW_GROUP = 16
 
 
-class IngestWorker:
+class IngestWorker(PartitionWorker):
     """Decodes one partition after another in a child process of its own."""
 
     def __init__(self, run_dir: RunDir, media: MediaSpec) -> None:
         self._run_dir, self._media = run_dir, media
         self._decoder = DecodeProcess(media)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        for name in batch["part"]:
-            self._ingest(str(name))
-        return batch
-
-    def _ingest(self, part: str) -> None:
+    def run(self, part: str) -> None:
         rows = self._run_dir.read_part("manifest", part).to_pylist()
         sources = [_source(row) for row in rows]
         clips: list[tuple[Source, Clip]] = []

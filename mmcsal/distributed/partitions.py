@@ -6,20 +6,15 @@ are not there yet.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy
 
+from mmcsal.distributed.partition_worker import PartitionWorker, raise_told
 from mmcsal.rundir import RunDir
 
 Progress = Callable[..., None]
-
-
-class PartitionWorker(Protocol):
-    """Made once in each actor, then called once for each partition."""
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]: ...
 
 
 def pending_parts(run_dir: RunDir, folder: str) -> list[str]:
@@ -38,13 +33,15 @@ def run_partitions(
     use_gpu: bool = False,
     progress: Progress,
 ) -> None:
-    """Calls `worker` on every pending partition; returns when all are committed.
+    """Runs `worker` on every pending partition; returns when all are committed.
 
     Args:
         folder: the table that the worker writes; its committed parts are left out.
         worker, constructor: the class, and the keyword arguments it is made with.
         num_workers: actors at a time, of one CPU each.
         use_gpu: each holds a GPU, too.
+
+    Raises: MmcsalError, OSError: what the worker raised, of the first partition that failed.
     """
     pending = pending_parts(run_dir, folder)
     num_total = len(run_dir.parts("manifest"))
@@ -63,6 +60,7 @@ def run_partitions(
         num_gpus=1 if use_gpu else None,
         compute=ActorPoolStrategy(min_size=1, max_size=num_actors, initial_size=num_actors),
     )
-    for _ in receipts.iter_rows():
+    for receipt in receipts.iter_rows():
+        raise_told(receipt)
         num_done += 1
         progress(num_done, num_total)
