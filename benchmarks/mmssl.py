@@ -195,9 +195,9 @@ def _ingested(name: str, num_clips: int, *, seed: int) -> str:
     run_dir = RunDir(str(FOLDER / name))
     if not run_dir.exists("manifest"):
         scan_corpus(config, run_dir, lambda *_: None)
-    pending = pending_parts(run_dir, "clips")
-    if pending:
-        IngestWorker(run_dir, config.media)({"part": pending})
+    worker = IngestWorker(run_dir, config.media)
+    for part in pending_parts(run_dir, "clips"):
+        worker.run(part)
     return run_dir.root
 
 
