@@ -99,6 +99,11 @@ def check_reachable(uri: str, storage: StorageSpec, *, what: str) -> None:
         raise InputError(f"{what} {uri!r} cannot be used: there is no such bucket; create it, or mend its name")
 
 
+def is_of_service(error: BaseException) -> bool:
+    """Whether an object store failed to answer, which says nothing of the file that was asked for."""
+    return isinstance(error, OSError) and re.search(r"AWS Error|google::cloud", str(error)) is not None
+
+
 def explained(error: BaseException, what: str, uri: str) -> InputError:
     """An error of a file system as one line: which place, what the service said, what to do."""
     said = " ".join(str(error).split())

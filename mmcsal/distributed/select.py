@@ -29,6 +29,7 @@ from mmcsal.selection.pipeline import select
 from mmcsal.selection.result import Selection
 from mmcsal.selection.shard import Rows, Shard, Survey, concat_rows, prepare
 from mmcsal.selection.spec import SelectSpec
+from mmcsal.storage import is_of_service
 
 STORED_STEPS = (propose,)  # the steps whose bags take long and leave little
 # Of embeddings that a task reads. Ray hands results below 100 KB to the driver, where the pieces of all bags together
@@ -73,6 +74,8 @@ class Source:
             told = str(error).removeprefix("embeddings: ")
             raise TableError(f"{self.path}: {told}; {EXPECTED}") from error
         except OSError as error:
+            if is_of_service(error):
+                raise
             raise _damaged(self.path, error) from error
         is_missing = [table[name].is_null().to_numpy() for name in columns[1:]]
         missing_2N = (is_missing[0], is_missing[1]) if any(m.any() for m in is_missing) else None
@@ -283,6 +286,8 @@ def read_footers(files: Sequence[str], filesystem: fs.FileSystem | None) -> list
         try:
             return pq.read_metadata(path, filesystem=filesystem)
         except (OSError, pa.ArrowInvalid) as error:
+            if is_of_service(error):
+                raise
             raise _damaged(path, error) from error
 
     with ThreadPoolExecutor(NUM_FOOTER_READERS) as readers:

@@ -20,7 +20,7 @@ from mmcsal.rundir import PART_NAME, RunDir, is_part
 from mmcsal.selection import Selection, SelectSpec
 from mmcsal.selection.request import COST, WEIGHT
 from mmcsal.selection.spec import TotalCost
-from mmcsal.storage import StorageSpec, explained, open_uri
+from mmcsal.storage import StorageSpec, explained, is_of_service, open_uri
 
 REJECTS = "selection_rejects"  # beside rejects/, which belongs to ingest
 
@@ -132,6 +132,8 @@ def _columns(
         present = [name for name in source.schema.names if name in names]
         return source.to_table(columns=present) if len(present) > 1 else None
     except (OSError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        if is_of_service(error):
+            raise
         raise TableError(
             f"columns {sorted(names)} of {where} cannot be read: {_one_line(error)}; "
             "every file must be whole and hold them with one type"

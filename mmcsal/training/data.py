@@ -26,6 +26,7 @@ from mmcsal.contracts.clip import read_tensor
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.contracts.ids import order_by_hash
 from mmcsal.models.gray import gray_bytes
+from mmcsal.storage import is_of_service
 from mmcsal.training.spec import PretrainSpec
 
 TENSORS = ("video", "audio")
@@ -286,4 +287,6 @@ def _read_table(path: str, filesystem: pyarrow.fs.FileSystem, columns: Sequence[
     try:
         return pq.read_table(path, filesystem=filesystem, columns=list(columns))
     except (OSError, pa.ArrowInvalid) as error:
+        if is_of_service(error):
+            raise
         raise TableError(f"{path}: cannot be read as a CLIP table ({error})") from error

@@ -16,8 +16,8 @@ from tests.object_store.server import FaultyProxy
 
 SETTINGS = [
     "media={window_s: 2.0, num_frames: 4, frame_size_px: 32}",
-    "ingest.samples_per_partition=8",
-    "pretrain={epochs: 3, batch_size: 8}",
+    "ingest.samples_per_partition=14",
+    "pretrain={epochs: 2, batch_size: 8}",
     "cluster.num_cpus=2",
 ]
 TIME_LIMIT_S = 300

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
+from mmcsal.distributed.select import read_footers
 from mmcsal.rundir import RunDir
 from mmcsal.storage import StorageSpec
+from mmcsal.training.data import _read_table
 
 
 @pytest.fixture
@@ -119,6 +121,20 @@ def test_small_files_are_read_through_failures(open_run, proxy):
     proxy.error_share = 0.3
     assert [run_dir.read_json("small.json") for _ in range(20)] == [{}] * 20
     assert proxy.injected["500", "GetObject"] + proxy.injected["503", "GetObject"] > 2
+
+
+def test_an_outage_while_tables_are_read_is_no_damaged_table(bucket, proxy):
+    """What is told to the reader ends the run; a loss is tried again."""
+    run_dir = RunDir(f"s3://{bucket}/run", StorageSpec(endpoint_url=proxy.url, max_attempts=2))
+    run_dir.write_part("clips", "part-00000.parquet", rows(1))
+    path = run_dir.path("clips", "part-00000.parquet")
+    proxy.outage(600)
+    for read in (
+        lambda: _read_table(path, run_dir.filesystem, ["a"]),
+        lambda: read_footers([path], run_dir.filesystem),
+    ):
+        with pytest.raises(OSError, match="AWS Error"):
+            read()
 
 
 def test_a_file_is_there_whole_or_not_at_all(open_run, proxy):
