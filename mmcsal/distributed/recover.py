@@ -57,12 +57,17 @@ def is_loss(error: BaseException) -> bool:
     """Whether the cluster or the storage failed, so that another try may go well. What we say ourselves is no loss."""
     if told_to_the_reader(error) is not None:
         return False
-    cause = cause_of(error) if isinstance(error, ray_errors.RayTaskError) else error
-    return isinstance(cause, LOSSES) or (isinstance(cause, OSError) and cause.errno != errno.ENOSPC)
+    cause = cause_of(error)
+    if isinstance(cause, OSError):
+        return cause.errno != errno.ENOSPC
+    return isinstance(error, LOSSES) or isinstance(cause, LOSSES)
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """What a task of Ray raised, out of all of Ray's wrappers."""
-    while isinstance(cause := getattr(error, "cause", None), BaseException):
-        error = cause
-    return error
+    """What a task of Ray or a worker of Ray Train raised, out of all of Ray's wrappers."""
+    while True:
+        inside = [getattr(error, "cause", None), *getattr(error, "worker_failures", {}).values()]
+        causes = [cause for cause in inside if isinstance(cause, BaseException)]
+        if not causes:
+            return error
+        error = causes[0]

@@ -84,3 +84,4 @@ def test_what_a_training_worker_says_itself_is_no_loss():
     ours = InputError("too few clips")
     assert not is_loss(WorkerGroupError("training failed", {0: ours}))
     assert is_loss(WorkerGroupError("training failed", {0: WorkerCrashedError()}))
+    assert not is_loss(WorkerGroupError("training failed", {0: OSError(errno.ENOSPC, "No space left on device")}))
