@@ -27,7 +27,9 @@ class RetryingS3(fs.FileSystemHandler):
 
     def __init__(self, max_attempts: int, options: dict[str, Any]) -> None:
         self._max_attempts, self._options = max_attempts, options
-        strategy = fs.AwsStandardS3RetryStrategy(max_attempts=max_attempts)
+        # Not the "standard" strategy: it has a quota of retries, which an outage of seconds uses up, and after that no
+        # request is tried again.
+        strategy = fs.AwsDefaultS3RetryStrategy(max_attempts=max_attempts)
         self._s3 = fs.S3FileSystem(**options, retry_strategy=strategy)
 
     def __reduce__(self) -> tuple[Any, ...]:

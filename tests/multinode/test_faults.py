@@ -28,12 +28,6 @@ def run_with(fault: Fault, cluster: LocalCluster, arguments: list[str], folder: 
     return scene
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster() as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def same_as_undisturbed(undisturbed) -> Callable[[RunDir], None]:
     def check(run_dir: RunDir) -> None:
@@ -41,6 +35,17 @@ def same_as_undisturbed(undisturbed) -> Callable[[RunDir], None]:
         assert selection_of(run_dir).equals(selection_of(RunDir(str(undisturbed))))
 
     return check
+
+
+@pytest.mark.timeout(TIME_LIMIT_S)
+def test_a_link_cut_in_every_stage_changes_no_pick(namespace_cluster, arguments, same_as_undisturbed, tmp_path):
+    same_as_undisturbed(run_with(cut_link, namespace_cluster, arguments, tmp_path / "run").run_dir)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster() as cluster:
+        yield cluster
 
 
 @pytest.mark.timeout(TIME_LIMIT_S)
@@ -63,8 +68,3 @@ def test_bad_input_ends_a_job_with_code_2_and_a_last_line_that_says_what_to_do(c
     last = job.logs().strip().splitlines()[-1]
     assert last.startswith("mmcsal: error: ")
     assert missing in last
-
-
-@pytest.mark.timeout(TIME_LIMIT_S)
-def test_a_link_cut_in_every_stage_changes_no_pick(namespace_cluster, arguments, same_as_undisturbed, tmp_path):
-    same_as_undisturbed(run_with(cut_link, namespace_cluster, arguments, tmp_path / "run").run_dir)
