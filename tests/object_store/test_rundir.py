@@ -115,6 +115,17 @@ def test_retries_travel_with_it_to_workers(open_run, proxy):
     assert values(copy) == list(range(24))
 
 
+def test_an_outage_does_not_use_up_the_retries_of_what_comes_after_it(open_run, proxy):
+    """The SDK's "standard" strategy has a quota: after an outage, one failing answer ended a request."""
+    run_dir = open_run()
+    run_dir.write_bytes(b"x", "file")
+    proxy.outage(4.0)
+    with ThreadPoolExecutor(24) as pool:
+        assert all(pool.map(lambda _: run_dir.exists("file"), range(24)))
+    proxy.error_share = 0.4
+    assert all(run_dir.exists("file") for _ in range(30))
+
+
 def test_small_files_are_read_through_failures(open_run, proxy):
     run_dir = open_run()
     run_dir.write_bytes(b"{}", "small.json")
