@@ -10,7 +10,7 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.distributed.pipeline import plan, ray_stages, run_stages
 from mmcsal.distributed.progress import Status
-from mmcsal.distributed.recover import cause_of
+from mmcsal.distributed.recover import cause_of, first_line_of
 from mmcsal.distributed.resources import HERE, Ask, Capacity, ask_of, capacity, refuse_impossible
 from mmcsal.distributed.session import cluster_address, ray_session, told_to_the_reader
 from mmcsal.lease import LeaseLostError
@@ -94,10 +94,9 @@ def _told(error: Exception, run_dir: RunDir) -> MmcsalError:
     except OSError:
         traceback.print_exc(file=sys.stderr)
         where = "the traceback is above"
-    first_line = (str(cause).strip().splitlines() or [""])[0]
     remedy = "free some space; then " if getattr(cause, "errno", None) == errno.ENOSPC else ""
     return MmcsalError(
-        f"{type(cause).__name__}: {first_line}; {where}; {remedy}the same command goes on from what is committed"
+        f"{type(cause).__name__}: {first_line_of(error)}; {where}; {remedy}the same command goes on from what is committed"
     )
 
 

@@ -16,7 +16,7 @@ from mmcsal.distributed.metrics import count_retry
 from mmcsal.distributed.partitions import Progress
 from mmcsal.distributed.pretrain import checkpoints, pretrain_encoders
 from mmcsal.distributed.progress import Status
-from mmcsal.distributed.recover import cause_of, with_retries
+from mmcsal.distributed.recover import cause_of, first_line_of, with_retries
 from mmcsal.distributed.resources import ask_of, capacity, refuse_impossible, wait_for
 from mmcsal.distributed.select_stage import list_parquet, select_clips
 from mmcsal.distributed.session import ray_session
@@ -248,12 +248,11 @@ def _with_retries(
     losses: list[str] = []
 
     def on_retry(error: BaseException) -> None:
-        cause = cause_of(error)
-        first_line = (str(cause).strip().splitlines() or [""])[0]
+        first_line = first_line_of(error)
         losses.append(first_line)
         count_retry(stage.name)
         status.update_stage(stage.name, num_retries=len(losses))
-        status.say(f"{stage.name}: lost {type(cause).__name__}: {first_line}; goes on from what is committed")
+        status.say(f"{stage.name}: lost {type(cause_of(error)).__name__}: {first_line}; goes on from what is committed")
 
     def committed() -> Any:
         return stage.committed(run_dir) if stage.committed else run_dir.parts(stage.folder)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import click
 from ray import exceptions as ray_errors
 from ray.train import TrainingFailedError
 
@@ -61,6 +62,12 @@ def is_loss(error: BaseException) -> bool:
     if isinstance(cause, OSError):
         return cause.errno != errno.ENOSPC
     return isinstance(error, LOSSES) or isinstance(cause, LOSSES)
+
+
+def first_line_of(error: BaseException) -> str:
+    """What an error says, in one line and without the colours that Ray puts in."""
+    lines = click.unstyle(str(cause_of(error))).strip().splitlines()
+    return lines[0] if lines else ""
 
 
 def cause_of(error: BaseException) -> BaseException:
