@@ -95,9 +95,8 @@ def _told(error: Exception, run_dir: RunDir) -> MmcsalError:
         traceback.print_exc(file=sys.stderr)
         where = "the traceback is above"
     remedy = "free some space; then " if getattr(cause, "errno", None) == errno.ENOSPC else ""
-    return MmcsalError(
-        f"{type(cause).__name__}: {first_line_of(error)}; {where}; {remedy}the same command goes on from what is committed"
-    )
+    said = f"{type(cause).__name__}: {first_line_of(error)}"
+    return MmcsalError(f"{said}; {where}; {remedy}the same command goes on from what is committed")
 
 
 def _say_result(run_dir: RunDir, names: Sequence[str], status: Status) -> None:
