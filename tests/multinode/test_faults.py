@@ -37,7 +37,7 @@ def same_as_undisturbed(undisturbed) -> Callable[[RunDir], None]:
     return check
 
 
-@pytest.mark.timeout(TIME_LIMIT_S)
+@pytest.mark.timeout(2 * TIME_LIMIT_S)  # with the undisturbed run
 def test_a_link_cut_in_every_stage_changes_no_pick(namespace_cluster, arguments, same_as_undisturbed, tmp_path):
     same_as_undisturbed(run_with(cut_link, namespace_cluster, arguments, tmp_path / "run").run_dir)
 
@@ -48,7 +48,7 @@ def cluster() -> Iterator[LocalCluster]:
         yield cluster
 
 
-@pytest.mark.timeout(TIME_LIMIT_S)
+@pytest.mark.timeout(2 * TIME_LIMIT_S)  # with the undisturbed run
 def test_a_node_lost_in_every_stage_changes_no_pick(cluster, arguments, same_as_undisturbed, tmp_path):
     scene = run_with(lose_node, cluster, arguments, tmp_path / "run")
     same_as_undisturbed(scene.run_dir)
