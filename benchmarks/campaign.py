@@ -73,12 +73,12 @@ class Scene:
     def is_over(self, stage: str) -> bool:
         return self.run_dir.committed(FOLDERS[stage]) is not None
 
-    def wait_for_middle(self, stage: str, num_more: int = 1) -> None:
-        """Returns while the stage is at work, `num_more` parts or epochs after now.
+    def wait_for_middle(self, stage: str) -> None:
+        """Returns while the stage is at work, a part or an epoch after now.
 
         Raises: AssertionError: it was over before. TimeoutError: it did not get there.
         """
-        wanted = self.num_committed(stage) + num_more if stage != "select" else 1
+        wanted = self.num_committed(stage) + 1 if stage != "select" else 1
         try:
             wait_until(
                 lambda: self.num_committed(stage) >= wanted or self.is_over(stage),

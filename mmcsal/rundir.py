@@ -66,8 +66,7 @@ class RunDir:
 
     def path(self, folder: str, *names: str) -> str:
         """A path for `self.filesystem`: of a file at the top, or of something in a folder's current attempt."""
-        attempt = self._attempt(folder) if names else None
-        return "/".join((self.root, folder, *([attempt] if attempt else []), *names))
+        return "/".join((self._place(folder), *names)) if names else f"{self.root}/{folder}"
 
     # Files -----------------------------------------------------------------------------------------------------
 

@@ -1,13 +1,12 @@
 """The manifests are what KubeRay accepts, and the checks that say so refuse every way of spoiling them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 
-from tests.cluster.files import KUBERAY_FILES, documents
+from tests.cluster.files import KUBERAY_FILES, REMOVED, documents, spoiled
 from tests.cluster.files import custom_resource as read
 from tests.cluster.kuberay import cluster_spec, complaints, groups
 
@@ -75,8 +74,6 @@ HEAD, DECODE, GPU = (
 )
 
 
-REMOVED = object()
-
 # Name: where, what is put there, a part of the complaint.
 SPOILED = {
     # Of the schema.
@@ -137,31 +134,17 @@ SPOILED = {
 
 @pytest.mark.parametrize(("path", "value", "complaint"), SPOILED.values(), ids=SPOILED.keys())
 def test_a_spoiled_manifest_is_refused(path: str, value: Any, complaint: str):
-    found = complaints(_spoiled(read(RAYJOB), path, value))
+    found = complaints(spoiled(read(RAYJOB), path, value))
     assert any(complaint in text for text in found), f"not refused: {found}"
 
 
 def test_a_cluster_may_have_a_longer_name_than_a_job():
-    assert complaints(_spoiled(read(RAYCLUSTER), "metadata/name", "m" * 53)) == []
-    assert complaints(_spoiled(read(RAYJOB), "metadata/name", "m" * 47)) == []
-    [complaint] = complaints(_spoiled(read(RAYCLUSTER), "metadata/name", "m" * 54))
+    assert complaints(spoiled(read(RAYCLUSTER), "metadata/name", "m" * 53)) == []
+    assert complaints(spoiled(read(RAYJOB), "metadata/name", "m" * 47)) == []
+    [complaint] = complaints(spoiled(read(RAYCLUSTER), "metadata/name", "m" * 54))
     assert "has more than 53 characters" in complaint
 
 
 def test_a_spoiled_service_account_is_refused():
     [complaint] = complaints({**documents(RAYJOB)[0], "role": "admin"})
     assert "'role' was unexpected" in complaint
-
-
-def _spoiled(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """The document with the value at a path of keys replaced, or taken out."""
-    document = json.loads(json.dumps(document))  # what YAML's anchors share becomes several
-    *parents, last = [int(key) if key.isdigit() else key for key in path.split("/")]
-    part: Any = document
-    for key in parents:
-        part = part[key]
-    if value is REMOVED:
-        del part[last]
-    else:
-        part[last] = value
-    return document

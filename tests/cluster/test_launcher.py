@@ -11,10 +11,8 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tests.cluster.files import KUBERAY_FILES, LAUNCHER_FILES, custom_resource
+from tests.cluster.files import KUBERAY_FILES, LAUNCHER_FILES, REMOVED, custom_resource, spoiled
 from tests.cluster.kuberay import cluster_spec, num_bytes, ray_container
-
-REMOVED = object()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -54,16 +52,8 @@ SPOILED = {
 
 @pytest.mark.parametrize(("path", "value", "complaint"), SPOILED.values(), ids=SPOILED.keys())
 def test_ray_refuses_a_spoiled_file(config: dict[str, Any], path: str, value: Any, complaint: str):
-    *parents, last = path.split("/")
-    part = config
-    for key in parents:
-        part = part[key]
-    if value is REMOVED:
-        del part[last]
-    else:
-        part[last] = value
     with pytest.raises((jsonschema.ValidationError, ValueError, AssertionError), match=re.escape(complaint)):
-        _validated(config)
+        _validated(spoiled(config, path, value))
 
 
 def test_nothing_but_the_driver_runs_on_the_head(config: dict[str, Any]):

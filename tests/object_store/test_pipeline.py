@@ -1,8 +1,6 @@
 """The whole pipeline with media and run directory on a store that fails: the same selection as on a local disk."""
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from mmcsal.datasets.synthetic import SyntheticSpec, generate
 from mmcsal.rundir import RunDir
 from mmcsal.storage import StorageSpec
 from tests.object_store.server import FaultyProxy
+from tests.pipeline import TIME_LIMIT_S, finish, start
 
 SETTINGS = [
     "media={window_s: 2.0, num_frames: 4, frame_size_px: 32}",
@@ -20,19 +19,7 @@ SETTINGS = [
     "pretrain={epochs: 2, batch_size: 8}",
     "cluster.num_cpus=2",
 ]
-TIME_LIMIT_S = 300
 BUCKET = "pipeline"
-
-
-def start(*arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def finish(process: subprocess.Popen, code: int = 0) -> str:
-    output, _ = process.communicate(timeout=TIME_LIMIT_S)
-    assert process.returncode == code, output
-    return output
 
 
 def selection(run_dir: RunDir) -> pa.Table:
