@@ -86,7 +86,7 @@ class Scraper(threading.Thread):
 def scraped_session() -> Iterator[Scraper]:
     """A Ray whose workers send their figures every second, the shortest time that it knows."""
     fast = {"metrics_report_interval_ms": 1000}
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _system_config=fast)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, _system_config=fast)
     try:
         quiet_ray()
         scraper = Scraper(ray.nodes()[0]["MetricsExportPort"])

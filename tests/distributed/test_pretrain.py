@@ -37,7 +37,7 @@ def session() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
         environment.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
         quiet_ray()
         yield
         ray.shutdown()

@@ -73,7 +73,7 @@ def test_a_cluster_without_autoscaler_may_still_get_nodes_by_hand():
 
 @pytest.fixture(scope="module")
 def session():
-    ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
