@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import fs
 from pydantic import Field
 
-from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.errors import InputError, on_one_line
 from mmcsal.contracts.spec import Spec
 from mmcsal.s3 import RetryingS3
 
@@ -106,7 +106,7 @@ def is_of_service(error: BaseException) -> bool:
 
 def explained(error: BaseException, what: str, uri: str) -> InputError:
     """An error of a file system as one line: which place, what the service said, what to do."""
-    said = " ".join(str(error).split())
+    said = on_one_line(error)
     meaning = next((text for pattern, text in _MEANINGS if re.search(pattern, said)), "check the path and the service")
     return InputError(f"{what} {uri!r} cannot be used: {meaning} ({said})")
 

@@ -4,6 +4,11 @@ Every message says what was wrong, where (file, key, sample), what was expected 
 """
 
 
+def on_one_line(error: BaseException) -> str:
+    """What an error of somebody else says, to stand within a line of ours."""
+    return " ".join(str(error).split())
+
+
 class MmcsalError(Exception):
     """Base of all errors that are written for the reader; shown as one line, without a traceback."""
 

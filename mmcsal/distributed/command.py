@@ -10,9 +10,9 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.distributed.pipeline import plan, ray_stages, run_stages
 from mmcsal.distributed.progress import Status
-from mmcsal.distributed.recover import cause_of, first_line_of
+from mmcsal.distributed.ray_errors import cause_of, first_line_of, told_to_the_reader
 from mmcsal.distributed.resources import HERE, Ask, Capacity, ask_of, capacity, refuse_impossible
-from mmcsal.distributed.session import cluster_address, ray_session, told_to_the_reader
+from mmcsal.distributed.session import cluster_address, ray_session
 from mmcsal.lease import LeaseLostError
 from mmcsal.rundir import RunDir
 

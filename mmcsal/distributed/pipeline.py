@@ -16,7 +16,8 @@ from mmcsal.distributed.metrics import count_retry
 from mmcsal.distributed.partitions import Progress
 from mmcsal.distributed.pretrain import checkpoints, pretrain_encoders
 from mmcsal.distributed.progress import Status
-from mmcsal.distributed.recover import cause_of, first_line_of, with_retries
+from mmcsal.distributed.ray_errors import cause_of, first_line_of
+from mmcsal.distributed.recover import with_retries
 from mmcsal.distributed.resources import ask_of, capacity, refuse_impossible, wait_for
 from mmcsal.distributed.select_stage import list_parquet, select_clips
 from mmcsal.distributed.session import ray_session

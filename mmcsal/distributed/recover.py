@@ -5,26 +5,25 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import click
-from ray import exceptions as ray_errors
+from ray import exceptions
 from ray.train import TrainingFailedError
 
-from mmcsal.distributed.session import told_to_the_reader
+from mmcsal.distributed.ray_errors import cause_of, told_to_the_reader
 
 # Days on spot nodes have many failures; only those count that follow each other without anything new committed.
 FAILURES_IN_A_ROW = 3
 SECONDS_BEFORE_RETRY = 2.0
 LOSSES = (
     TrainingFailedError,
-    ray_errors.WorkerCrashedError,
-    ray_errors.RayActorError,
-    ray_errors.NodeDiedError,
-    ray_errors.ObjectLostError,
-    ray_errors.RaySystemError,
-    ray_errors.RpcError,
-    ray_errors.OutOfMemoryError,
-    ray_errors.TaskPlacementGroupRemoved,
-    ray_errors.ActorPlacementGroupRemoved,
+    exceptions.WorkerCrashedError,
+    exceptions.RayActorError,
+    exceptions.NodeDiedError,
+    exceptions.ObjectLostError,
+    exceptions.RaySystemError,
+    exceptions.RpcError,
+    exceptions.OutOfMemoryError,
+    exceptions.TaskPlacementGroupRemoved,
+    exceptions.ActorPlacementGroupRemoved,
 )
 
 Result = TypeVar("Result")
@@ -62,19 +61,3 @@ def is_loss(error: BaseException) -> bool:
     if isinstance(cause, OSError):
         return cause.errno != errno.ENOSPC
     return isinstance(error, LOSSES) or isinstance(cause, LOSSES)
-
-
-def first_line_of(error: BaseException) -> str:
-    """What an error says, in one line and without the colours that Ray puts in."""
-    lines = click.unstyle(str(cause_of(error))).strip().splitlines()
-    return lines[0] if lines else ""
-
-
-def cause_of(error: BaseException) -> BaseException:
-    """What a task of Ray or a worker of Ray Train raised, out of all of Ray's wrappers."""
-    while True:
-        inside = [getattr(error, "cause", None), *getattr(error, "worker_failures", {}).values()]
-        causes = [cause for cause in inside if isinstance(cause, BaseException)]
-        if not causes:
-            return error
-        error = causes[0]

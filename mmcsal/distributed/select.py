@@ -19,9 +19,9 @@ from pyarrow import fs
 from ray.exceptions import RayTaskError
 
 from mmcsal.contracts.embedding import SUFFIX, modalities_of, read_vectors
-from mmcsal.contracts.errors import InputError, TableError
+from mmcsal.contracts.errors import InputError, TableError, on_one_line
+from mmcsal.distributed.ray_errors import told_to_the_reader
 from mmcsal.distributed.select_store import Store, StoredStep
-from mmcsal.distributed.session import told_to_the_reader
 from mmcsal.selection.api import request_of, salt_of
 from mmcsal.selection.bag import Bag, join, propose
 from mmcsal.selection.links import Links
@@ -295,8 +295,7 @@ def read_footers(files: Sequence[str], filesystem: fs.FileSystem | None) -> list
 
 
 def _damaged(path: str, error: Exception) -> TableError:
-    told = " ".join(str(error).split())
-    return TableError(f"{path}: cannot be read as Parquet: {told}; write it again, or take it away")
+    return TableError(f"{path}: cannot be read as Parquet: {on_one_line(error)}; write it again, or take it away")
 
 
 def _modalities(path: str, schema: pa.Schema) -> tuple[str, str]:

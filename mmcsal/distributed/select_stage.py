@@ -11,7 +11,7 @@ from pyarrow import csv, fs
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.embedding import SUFFIX
-from mmcsal.contracts.errors import InputError, RejectLimitError, TableError
+from mmcsal.contracts.errors import InputError, RejectLimitError, TableError, on_one_line
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.distributed.partitions import Progress
 from mmcsal.distributed.select import read_footers, select_over_ray
@@ -93,7 +93,7 @@ def _read_ids(name: str, path: str, storage: StorageSpec | None) -> tuple[str, .
         ids = table["sample_id"].cast(pa.string())
     except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise InputError(
-            f"select.{name}: {path!r} cannot be read: {_one_line(error)}; give a .txt (one id a line), or a .csv or "
+            f"select.{name}: {path!r} cannot be read: {on_one_line(error)}; give a .txt (one id a line), or a .csv or "
             ".parquet file with a column 'sample_id'"
         ) from error
     if ids.null_count:
@@ -135,13 +135,9 @@ def _columns(
         if is_of_service(error):
             raise
         raise TableError(
-            f"columns {sorted(names)} of {where} cannot be read: {_one_line(error)}; "
+            f"columns {sorted(names)} of {where} cannot be read: {on_one_line(error)}; "
             "every file must be whole and hold them with one type"
         ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def list_parquet(folder: str, storage: StorageSpec | None = None) -> tuple[fs.FileSystem, list[fs.FileInfo]]:

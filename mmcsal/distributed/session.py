@@ -9,10 +9,9 @@ from typing import Any
 
 import ray
 from ray.data import DataContext
-from ray.exceptions import RayTaskError
 
 from mmcsal.config import ClusterSpec
-from mmcsal.contracts.errors import InputError, MmcsalError, ResourceError
+from mmcsal.contracts.errors import InputError, ResourceError, on_one_line
 
 CONNECT_LIMIT_S = 10.0
 
@@ -41,7 +40,7 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local_options)
     except ConnectionError as error:  # something listens there, so it is not Ray, or it refuses us
         raise ResourceError(
-            f"the Ray cluster at {address!r} refuses this driver: {_one_line(error)}; if it asks for a token, set "
+            f"the Ray cluster at {address!r} refuses this driver: {on_one_line(error)}; if it asks for a token, set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH); else set RAY_AUTH_MODE=disabled"
         ) from error
     quiet_ray()
@@ -78,10 +77,6 @@ def _check_answers(address: str) -> None:
         ) from error
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
 def quiet_ray() -> None:
     """Leaves progress to mmcsal's own lines."""
     context = DataContext.get_current()
@@ -89,21 +84,3 @@ def quiet_ray() -> None:
     context.print_on_execution_start = False
     for name in ("ray.data", "ray.train", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def told_to_the_reader(error: BaseException | None) -> MmcsalError | None:
-    """Our own error inside the ones that Ray wraps around what its workers raise."""
-    seen: set[int] = set()
-    inside = [error]
-    while inside:
-        error = inside.pop(0)
-        if error is None or id(error) in seen:
-            continue
-        seen.add(id(error))
-        # Ray's wrapper of a task's error is an instance of the error's own class too, with the trace in its message.
-        if isinstance(error, MmcsalError) and not isinstance(error, RayTaskError):
-            return error
-        # Ray Train keeps what its workers raised beside the error that it raises itself.
-        inside += [getattr(error, "cause", None), *getattr(error, "worker_failures", {}).values()]
-        inside += [error.__cause__, error.__context__]
-    return None

@@ -2,6 +2,7 @@
 
 import re
 
+from cluster.local_cluster import LOSS_SETTINGS
 from tests.cluster.files import CLUSTER, CODE_FOLDER, ROOT
 
 DOCKERFILE = (CLUSTER / "Dockerfile").read_text()
@@ -106,3 +107,9 @@ def test_the_container_is_not_root_and_has_what_ray_and_kuberay_call():
 
 def test_the_code_lies_where_entrypoints_look_for_it():
     assert _arguments("WORKDIR")[0] == CODE_FOLDER
+
+
+def test_a_cut_link_is_noticed_as_soon_as_in_the_tests_of_faults():
+    environment = dict(pair.split("=", 1) for arguments in _arguments("ENV") for pair in arguments.split())
+    told = {name: value for name, value in LOSS_SETTINGS.items() if name.startswith("grpc_client_keepalive")}
+    assert told == {name: int(environment[f"RAY_{name}"]) for name in told}

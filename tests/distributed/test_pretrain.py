@@ -20,8 +20,9 @@ from mmcsal.config import RunConfig, load_config
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.distributed.pretrain import checkpoints, last_epoch, pretrain_encoders
+from mmcsal.distributed.ray_errors import told_to_the_reader
 from mmcsal.distributed.recover import with_retries
-from mmcsal.distributed.session import quiet_ray, told_to_the_reader
+from mmcsal.distributed.session import quiet_ray
 from mmcsal.rundir import RunDir
 from tests.distributed.figures import figures_of_epoch
 from tests.training.clips import make_clips

@@ -6,7 +6,7 @@ from ray.train.v2.api.exceptions import WorkerGroupError
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.distributed import recover
-from mmcsal.distributed.recover import FAILURES_IN_A_ROW, first_line_of, is_loss, with_retries
+from mmcsal.distributed.recover import FAILURES_IN_A_ROW, is_loss, with_retries
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,3 @@ def test_what_a_training_worker_says_itself_is_no_loss():
     assert not is_loss(WorkerGroupError("training failed", {0: ours}))
     assert is_loss(WorkerGroupError("training failed", {0: WorkerCrashedError()}))
     assert not is_loss(WorkerGroupError("training failed", {0: OSError(errno.ENOSPC, "No space left on device")}))
-
-
-def test_a_loss_is_told_in_one_line_without_colours():
-    assert first_line_of(of_task(OSError("\x1b[36mray::task()\x1b[0m was lost\nand more"))) == "ray::task() was lost"

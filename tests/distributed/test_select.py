@@ -37,7 +37,9 @@ def ray_session(request):
     """Both sessions run all tests of this file, so that neither the CPUs nor the threads of a task can matter."""
     num_cpus, num_threads = request.param
     threads = {name: str(num_threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    ray.init("local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": threads})
+    ray.init(
+        "local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": threads}
+    )
     yield num_threads
     ray.shutdown()
 

@@ -2,33 +2,10 @@ import socket
 import time
 
 import pytest
-from ray.exceptions import RayTaskError
 
 from mmcsal.config import ClusterSpec
-from mmcsal.contracts.errors import InputError, ResourceError, TableError
-from mmcsal.distributed.session import ray_session, told_to_the_reader
-
-
-def test_our_error_comes_out_of_rays_wrapper_without_the_trace_of_the_task():
-    """The wrapper is an instance of our class too: taken for our error, it would show the reader a trace."""
-    ours = TableError("part-3.parquet: column 'video' is missing")
-    wrapped = RayTaskError("over_shard", "Traceback (most recent call last) ...", ours).as_instanceof_cause()
-    assert isinstance(wrapped, TableError)
-    outer = RuntimeError("stage failed")
-    outer.__cause__ = wrapped
-    assert told_to_the_reader(outer) is ours
-
-
-def test_our_error_comes_out_of_what_ray_train_keeps_of_its_workers():
-    ours = TableError("part-3.parquet: column 'video' is missing")
-    error = RuntimeError("Training failed due to worker errors")
-    error.worker_failures = {0: RuntimeError("connection reset"), 1: ours}
-    assert told_to_the_reader(error) is ours
-
-
-def test_errors_of_others_are_not_told():
-    assert told_to_the_reader(RuntimeError("boom")) is None
-    assert told_to_the_reader(None) is None
+from mmcsal.contracts.errors import InputError, ResourceError
+from mmcsal.distributed.session import ray_session
 
 
 def test_an_address_where_nothing_listens_is_told_at_once():
