@@ -21,6 +21,8 @@ from mmcsal.contracts.errors import InputError, MmcsalError
 BEATS_PER_LEASE = 4
 # Between writing the lease and reading it back: two drivers that start at once see who was last.
 SETTLE_S = 1.0
+# Of our own: a job that a script has put into the background ignores SIGINT.
+INTERRUPT = signal.SIGUSR2
 
 
 class Files(Protocol):
@@ -57,20 +59,12 @@ class Lease:
             LeaseLostError: another driver took it meanwhile, since this one was not heard of for `lease_s`.
         """
         self._acquire()
-        stop = threading.Event()
-        thread = threading.Thread(target=self._beat, args=[stop], daemon=True)
-        thread.start()
-        try:
-            yield self
-        except KeyboardInterrupt:
-            self.check()  # the beat interrupts the main thread when the lease is lost
-            raise
-        finally:
-            stop.set()
-            thread.join()
-            if self._lost_to is None:
-                with suppress(OSError):  # it runs out by itself
-                    self._files.delete_file(self.FILE)
+        with _interruptible() as can_interrupt, self._beating(can_interrupt):
+            try:
+                yield self
+            except KeyboardInterrupt:
+                self.check()  # the beat interrupts the main thread when the lease is lost
+                raise
 
     def check(self) -> None:
         """Raises: LeaseLostError: another driver has the run directory now."""
@@ -103,13 +97,28 @@ class Lease:
             "wait for it to end, or give another --run-dir"
         )
 
-    def _beat(self, stop: threading.Event) -> None:
+    @contextmanager
+    def _beating(self, can_interrupt: bool) -> Iterator[None]:
+        stop = threading.Event()
+        thread = threading.Thread(target=self._beat, args=[stop, can_interrupt], daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            if self._lost_to is None:
+                with suppress(OSError):  # it runs out by itself
+                    self._files.delete_file(self.FILE)
+
+    def _beat(self, stop: threading.Event, can_interrupt: bool) -> None:
         while not stop.wait(self._lease_s / BEATS_PER_LEASE):
             with suppress(OSError):  # the next beat may come through; a lease of four beats has room for it
                 seen = self._read()
                 if seen is not None and seen["token"] != self._own["token"]:
                     self._lost_to = _name(seen)
-                    _interrupt_main_thread()
+                    if can_interrupt:
+                        _interrupt_main_thread()
                     return
                 self._own["beat"] += 1
                 self._write()
@@ -125,11 +134,24 @@ class Lease:
         self._files.write_bytes(json.dumps(self._own).encode(), self.FILE)
 
 
+@contextmanager
+def _interruptible() -> Iterator[bool]:
+    """Whether `_interrupt_main_thread` interrupts the block: elsewhere than in the main thread `check` has to do."""
+    if threading.current_thread() is not threading.main_thread():
+        yield False
+        return
+    before = signal.signal(INTERRUPT, signal.default_int_handler)
+    try:
+        yield True
+    finally:
+        signal.signal(INTERRUPT, before)
+
+
 def _interrupt_main_thread() -> None:
     """A real signal: `_thread.interrupt_main` does not wake what sleeps or waits for a lock."""
     main_thread = threading.main_thread().ident
     if main_thread is not None:
-        signal.pthread_kill(main_thread, signal.SIGINT)
+        signal.pthread_kill(main_thread, INTERRUPT)
 
 
 def _this_process() -> dict[str, Any]:
