@@ -188,6 +188,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_error(*fault)
         self.wfile.flush()
 
+    def handle_expect_100(self) -> bool:
+        """Clients wait a second for this line before they send what they write."""
+        goes_on = super().handle_expect_100()
+        self.wfile.flush()
+        return goes_on
+
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer
 
     def _body(self) -> bytes:
