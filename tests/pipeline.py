@@ -1,11 +1,14 @@
 """One small run of the whole pipeline, undisturbed, that others are compared with; and how to run the command."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from filelock import FileLock
 
 from mmcsal.datasets.synthetic import SyntheticSpec, generate
 from mmcsal.rundir import RunDir
@@ -37,9 +40,28 @@ def selection(run_dir: Path) -> pa.Table:
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("corpus") / "rendered"
-    return generate(SyntheticSpec(path=str(root), num_clips=64, num_broken=8, frame_size_px=64))
+def shared(tmp_path_factory) -> Path:
+    """One folder for all of pytest's workers."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """The folder, made by the first worker that asks for it."""
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(shared) -> Path:
+    def render(root: Path) -> None:
+        generate(SyntheticSpec(path=str(root), num_clips=64, num_broken=8, frame_size_px=64))
+
+    return once(shared / "rendered", render)
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +70,10 @@ def arguments(corpus) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(arguments, tmp_path_factory) -> Path:
+def undisturbed(arguments, shared) -> Path:
     """The run directory of a run on two CPUs of this machine."""
-    run_dir = tmp_path_factory.mktemp("runs") / "undisturbed"
-    finish(start(*arguments, "--run-dir", str(run_dir), "cluster.num_cpus=2"))
-    return run_dir
+
+    def run(run_dir: Path) -> None:
+        finish(start(*arguments, "--run-dir", str(run_dir), "cluster.num_cpus=2"))
+
+    return once(shared / "undisturbed", run)

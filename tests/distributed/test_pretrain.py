@@ -16,6 +16,7 @@ import torch
 from ray.cluster_utils import Cluster
 from ray.train import ScalingConfig
 
+from cluster.local_cluster import LOSS_SETTINGS
 from mmcsal.config import RunConfig, load_config
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.manifest import MANIFEST
@@ -193,7 +194,8 @@ def test_fewer_workers_than_asked_for_train_on_when_a_node_is_lost(session, tmp_
     workers = ["pretrain.num_workers=2", "pretrain.min_workers=1"]
     config, run_dir = new_run(tmp_path / "run", "pretrain.epochs=80", *workers)
     ray.shutdown()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": LOSS_SETTINGS}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         node = cluster.add_node(num_cpus=1)
         ray.init(address=cluster.address, log_to_driver=False)
