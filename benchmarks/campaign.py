@@ -167,10 +167,9 @@ def lose_driver(scene: Scene, stage: str) -> None:
 def fill_disk(scene: Scene, stage: str) -> None:
     """The disk of the run directory is full: the run ends and says so; with space again, the same command goes on."""
     filler = Path(scene.run_dir.root).parent / "filler"
-    with filler.open("wb") as file, suppress(OSError):
+    with filler.open("wb", buffering=0) as file, suppress(OSError):  # what a buffer holds back would fail once more
         while True:
             file.write(bytes(2**16))
-            file.flush()
     code = scene.job.wait(LIMIT_S)
     last_line = scene.job.logs().strip().splitlines()[-1]
     assert (code, "free some space" in last_line) == (1, True), f"exit code {code}: {last_line}"
