@@ -110,7 +110,10 @@ class RunDir:
 
     def _listed(self, folder: str, *names: str) -> list[fs.FileInfo]:
         below = self.path(folder, *names) if names else self._place(folder)
-        return self.filesystem.get_file_info(fs.FileSelector(below, allow_not_found=True))
+        try:
+            return self.filesystem.get_file_info(fs.FileSelector(below, allow_not_found=True))
+        except FileNotFoundError:  # made between pyarrow's two looks: when listed it was not there, then it was
+            return []
 
     def delete_file(self, *names: str) -> None:
         self.filesystem.delete_file(self.path(*names))

@@ -3,7 +3,9 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -56,6 +58,25 @@ while True:
         writer.send_signal(signal.SIGKILL)
         writer.wait()
         assert run_dir.dataset("t").to_table().num_rows == 300_000
+
+
+def test_a_folder_that_is_made_while_it_is_listed_is_there_or_not(run_dir):
+    """pyarrow looks twice, and once told an error where the folder was made in between."""
+    folder, stop = Path(run_dir.path("t")), threading.Event()
+    folder.parent.mkdir()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            folder.mkdir()
+            folder.rmdir()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert all(run_dir.parts("t") == [] for _ in range(20_000))
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_a_failed_write_leaves_nothing_behind(run_dir, monkeypatch):
