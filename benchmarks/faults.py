@@ -57,7 +57,7 @@ def everywhere(fault: Fault) -> list[tuple[str, Fault]]:
 
 
 RUNS = (
-    Run("lost nodes", [("ingest", campaign.lose_node), *everywhere(campaign.lose_node)]),
+    Run("lost nodes", everywhere(campaign.lose_node)),
     Run("crashed workers", [("ingest", campaign.crash_decoder), *everywhere(campaign.crash_worker)]),
     Run("lost drivers", [("ingest", campaign.lose_driver), *everywhere(campaign.lose_driver)]),
     Run("cut links", everywhere(campaign.cut_link), namespaces=True),
