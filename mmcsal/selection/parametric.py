@@ -38,6 +38,7 @@ import numpy as np
 from pydantic import Field
 
 from mmcsal.contracts.spec import Spec
+from mmcsal.selection.adam import Adam
 from mmcsal.selection.kernel import FAR, nearest, square_distances
 from mmcsal.selection.problem import Problem
 from mmcsal.selection.quantize import quantize
@@ -45,7 +46,6 @@ from mmcsal.selection.quantize import quantize
 MAX_CHUNK_ROWS, MIN_CHUNK_ROWS, CHUNK_PAIRS = 2048, 128, 2**18
 NEAREST_PAIRS = 2**22  # pairs of vectors and rows whose distances are in memory at a time
 JITTER = 1e-3  # of the starts, a coordinate: equal rows must not stay together
-MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # of Adam
 TINY = np.finfo(np.float32).tiny
 
 
@@ -151,15 +151,12 @@ def optimise_parameters(
     """
     problem = make_problem(joint_ND, weight_N, alignment_N, fixed_LD, spec, lambda_align)
     theta_PD = _starts(joint_ND, num_picks, seed, is_open_N)
-    mean_PD, square_PD = np.zeros_like(theta_PD), np.zeros_like(theta_PD)
+    adam = Adam(theta_PD.shape)
     for step in range(spec.num_iterations):
         _, gradient_PD = loss_and_gradient(theta_PD.astype(joint_ND.dtype), problem)
-        gradient_PD *= num_picks  # so that EPSILON is as small against one of many vectors as against one of few
-        mean_PD += (1 - MEAN_DECAY) * (gradient_PD - mean_PD)
-        square_PD += (1 - SQUARE_DECAY) * (gradient_PD**2 - square_PD)
-        mean_scale, square_scale = 1 - MEAN_DECAY ** (step + 1), 1 - SQUARE_DECAY ** (step + 1)
+        gradient_PD *= num_picks  # so that Adam's epsilon is as small against one of many vectors as against one of few
         rate = spec.learning_rate * (1 + np.cos(np.pi * step / spec.num_iterations)) / 2
-        theta_PD -= rate / mean_scale * mean_PD / (np.sqrt(square_PD / square_scale) + EPSILON)
+        theta_PD += adam.step(gradient_PD, rate)
         theta_PD = _unit(theta_PD)
     return theta_PD.astype(np.float32)
 

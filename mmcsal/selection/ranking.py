@@ -1,25 +1,45 @@
 """Strategies that rank a whole pool at once, as the one cell of the one bag that holds it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from mmcsal.selection import facility_location, parametric
+from mmcsal.contracts.spec import Spec
+from mmcsal.selection import (
+    active_ft,
+    facility_location,
+    k_center,
+    kmeans_nearest,
+    parametric,
+    prob_cover,
+    random_rows,
+    typiclust,
+)
 from mmcsal.selection.bag import Bag, Candidates, candidates_of
-from mmcsal.selection.facility_location import FacilityLocationSpec
 from mmcsal.selection.greedy import Picks
-from mmcsal.selection.parametric import ParametricSpec
 from mmcsal.selection.plan import Plan
 from mmcsal.selection.problem import Problem
+
+RANKED_BY: dict[type[Spec], Callable[[Problem, Any], np.ndarray]] = {
+    active_ft.ActiveFtSpec: active_ft.rank_rows,
+    facility_location.FacilityLocationSpec: facility_location.rank_rows,
+    k_center.KCenterSpec: k_center.rank_rows,
+    kmeans_nearest.KMeansNearestSpec: kmeans_nearest.rank_rows,
+    parametric.ParametricSpec: parametric.rank_rows,
+    prob_cover.ProbCoverSpec: prob_cover.rank_rows,
+    random_rows.RandomSpec: random_rows.rank_rows,
+    typiclust.TypiClustSpec: typiclust.rank_rows,
+}
 
 
 def rank_pool(bag: Bag, plan: Plan) -> Candidates:
     """The rows of a pool in the order in which the strategy of the plan would take them."""
     problem, strategy = _problem(bag, plan), plan.spec.strategy
-    if isinstance(strategy, FacilityLocationSpec):
-        rows_P = facility_location.rank_rows(problem, strategy)
-    elif isinstance(strategy, ParametricSpec):
-        rows_P = parametric.rank_rows(problem, strategy)
-    else:
+    rank_rows = RANKED_BY.get(type(strategy))
+    if rank_rows is None:
         raise TypeError(f"{strategy.kind} does not rank a whole pool")
+    rows_P = rank_rows(problem, strategy)
     zeros_P = np.zeros(len(rows_P), np.int64)
     picks = Picks(np.arange(len(rows_P)), zeros_P, zeros_P, zeros_P)
     return candidates_of(bag, rows_P, picks, problem.cost_N[rows_P], number=0)

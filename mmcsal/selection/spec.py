@@ -5,8 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mmcsal.contracts.spec import Spec
+from mmcsal.selection.active_ft import ActiveFtSpec
 from mmcsal.selection.facility_location import FacilityLocationSpec
+from mmcsal.selection.k_center import KCenterSpec
+from mmcsal.selection.kmeans_nearest import KMeansNearestSpec
 from mmcsal.selection.parametric import ParametricSpec
+from mmcsal.selection.prob_cover import ProbCoverSpec
+from mmcsal.selection.random_rows import RandomSpec
+from mmcsal.selection.typiclust import TypiClustSpec
 
 Count = Annotated[int, Field(ge=1, strict=True)]  # strict: 1.0 is no count, but a fraction out of range
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -48,7 +54,18 @@ class MmcsalSpec(Spec):
     max_swap_passes: Annotated[int, Field(ge=0)] = 10
 
 
-Strategy = Annotated[MmcsalSpec | FacilityLocationSpec | ParametricSpec, Field(discriminator="kind")]
+Strategy = Annotated[
+    MmcsalSpec
+    | ActiveFtSpec
+    | FacilityLocationSpec
+    | KCenterSpec
+    | KMeansNearestSpec
+    | ParametricSpec
+    | ProbCoverSpec
+    | RandomSpec
+    | TypiClustSpec,
+    Field(discriminator="kind"),
+]
 
 
 class SelectSpec(Spec):

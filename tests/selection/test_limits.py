@@ -6,16 +6,28 @@ from hypothesis import strategies as st
 from mmcsal import select_pairs
 from mmcsal.contracts.errors import InputError
 from mmcsal.selection import MmcsalSpec, SelectSpec
+from mmcsal.selection.active_ft import ActiveFtSpec
 from mmcsal.selection.facility_location import FacilityLocationSpec
+from mmcsal.selection.k_center import KCenterSpec
+from mmcsal.selection.kmeans_nearest import KMeansNearestSpec
 from mmcsal.selection.limits import UNLIMITED, Attributes, check_quotas, quota_codes
 from mmcsal.selection.parametric import ParametricSpec
+from mmcsal.selection.prob_cover import ProbCoverSpec
+from mmcsal.selection.random_rows import RandomSpec
 from mmcsal.selection.spec import Quota
+from mmcsal.selection.typiclust import TypiClustSpec
 
 STRATEGIES = {
     "one cell": MmcsalSpec(),
     "many cells": MmcsalSpec(max_cell_size=64),
     "facility_location": FacilityLocationSpec(),
     "parametric": ParametricSpec(num_iterations=5),
+    "active_ft": ActiveFtSpec(num_iterations=5),
+    "k_center": KCenterSpec(),
+    "kmeans_nearest": KMeansNearestSpec(),
+    "prob_cover": ProbCoverSpec(),
+    "random": RandomSpec(),
+    "typiclust": TypiClustSpec(),
 }
 QUOTAS = [("source", "x"), ("source", "y"), ("speaker", "a")]
 NUM_ROWS = 160

@@ -1,0 +1,23 @@
+"""The `random` strategy: every open sample has the same chance. What every other strategy has to beat."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mmcsal.contracts.spec import Spec
+from mmcsal.selection.problem import Problem
+
+
+class RandomSpec(Spec):
+    """Parameters of the random choice; its seed is the run's."""
+
+    kind: Literal["random"] = "random"
+    # Pools beyond this many rows are refused: what each pick stands for is found on one machine.
+    max_pool_size: Annotated[int, Field(ge=1)] = 1_000_000
+
+
+def rank_rows(problem: Problem, spec: RandomSpec) -> np.ndarray:
+    """Open rows in the order of their hashes, int64 [at most `problem.num_ranked`]: another seed, another order."""
+    open_C = np.flatnonzero(problem.is_open_N)
+    return open_C[np.argsort(problem.hash_N[open_C])][: problem.num_ranked]

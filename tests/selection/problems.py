@@ -1,0 +1,65 @@
+"""Pools as strategies see them, and rows in clusters."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmcsal.contracts.ids import hash_ids
+from mmcsal.selection.greedy import NOTHING
+from mmcsal.selection.kernel import make_kernel
+from mmcsal.selection.problem import Problem
+from mmcsal.selection.quantize import quantize
+
+
+def problem_of(
+    x_ND: np.ndarray,
+    num_picks: int,
+    *,
+    labeled: Sequence[int] = (),
+    closed: Sequence[int] = (),
+    weight_N: np.ndarray = NOTHING,
+    seed: int = 0,
+) -> Problem:
+    """A problem without alignment and limits; labeled rows are closed too."""
+    num_rows = len(x_ND)
+    is_labeled_N, is_open_N = np.zeros(num_rows, bool), np.ones(num_rows, bool)
+    is_labeled_N[list(labeled)] = True
+    is_open_N[[*labeled, *closed]] = False
+    return Problem(
+        hash_N=hash_ids([f"{n:05d}" for n in range(num_rows)], salt=f"select:{seed}"),
+        joint_ND=quantize(np.asarray(x_ND, np.float64)),
+        kernel=make_kernel(1_000_000),
+        aligned_N=np.ones(num_rows),
+        bonus_N=np.zeros(num_rows, np.int64),
+        lambda_align=0.0,
+        lambda_div=0.0,
+        redundancy_unit=0,
+        weight_N=weight_N,
+        cover_N=np.zeros(num_rows, np.uint16),
+        is_labeled_N=is_labeled_N,
+        is_open_N=is_open_N,
+        cost_N=np.ones(num_rows),
+        num_picks=num_picks,
+        num_ranked=num_picks,
+        seed=seed,
+    )
+
+
+def unit_rows(num_rows: int, *, width: int = 6, seed: int = 0) -> np.ndarray:
+    """Random directions, float64 of unit norm."""
+    x_ND = np.random.default_rng(seed).normal(size=(num_rows, width))
+    return x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
+
+
+def clusters(sizes: Sequence[int], *, noise: float = 0.1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in random order around orthogonal centres, and the cluster of each."""
+    rng = np.random.default_rng(seed)
+    label_N = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    x_ND = np.eye(len(sizes) + 2)[label_N] + noise * rng.normal(size=(len(label_N), len(sizes) + 2))
+    return x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True), label_N
+
+
+def square_distances_of(problem: Problem) -> np.ndarray:
+    """Of every pair of rows, int64, one pair after the other."""
+    rows = problem.joint_ND.astype(np.int64)
+    return np.array([[((x - y) ** 2).sum() for y in rows] for x in rows])
