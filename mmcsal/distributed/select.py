@@ -24,6 +24,7 @@ from mmcsal.distributed.ray_errors import told_to_the_reader
 from mmcsal.distributed.select_store import Store, StoredStep
 from mmcsal.selection.api import request_of, salt_of
 from mmcsal.selection.bag import Bag, join, propose
+from mmcsal.selection.classifier import FusedClassifier
 from mmcsal.selection.links import Links
 from mmcsal.selection.pipeline import select
 from mmcsal.selection.result import Selection
@@ -102,6 +103,7 @@ def select_over_ray(
     columns: pa.Table | None = None,
     uris: pa.Table | None = None,
     seed: int = 0,
+    classifier: FusedClassifier | None = None,
     progress: Progress | None = None,
     store: Store | None = None,
 ) -> Selection:
@@ -115,6 +117,7 @@ def select_over_ray(
         labeled: ids in the pool that have labels already: they cover what lies around them and are never selected.
         columns: `sample_id` and, of `cost`, `weight` and the columns of quotas, what the spec needs.
         uris: columns `sample_id` and `uri`, for the `uri` of the result.
+        classifier: trained on the labels so far, for warm-start strategies.
         progress: called with the tasks that are done and the tasks known so far.
         store: where bags that are done are kept, so that a killed selection goes on with the others.
 
@@ -125,7 +128,8 @@ def select_over_ray(
     if not files:
         raise InputError("embeddings: no Parquet files; check the folder, or run `mmcsal embed` first")
     shards = _shards(sorted(files), filesystem, modalities, salt_of(seed))
-    selection = select(RayRunner(shards, progress, store), request_of(spec, labeled, columns, seed), seed=seed)
+    request = request_of(spec, labeled, columns, seed, classifier)
+    selection = select(RayRunner(shards, progress, store), request, seed=seed)
     return selection if uris is None else selection.with_uris(uris)
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from mmcsal.contracts.errors import InputError
+from mmcsal.selection.classifier import FusedClassifier
 from mmcsal.selection.pipeline import LocalRunner, select
 from mmcsal.selection.request import COST, WEIGHT, Request
 from mmcsal.selection.result import Selection
@@ -32,6 +33,7 @@ def select_pairs(
     columns: Mapping[str, Sequence[str]] | None = None,
     config: SelectSpec | None = None,
     seed: int = 0,
+    classifier: FusedClassifier | None = None,
 ) -> Selection:
     """Selects the pairs that are worth labeling first.
 
@@ -50,6 +52,7 @@ def select_pairs(
         columns: values by row, for the quotas of `config`.
         config: everything else; its budget is replaced by `budget`.
         seed: of the samples, starts and the random comparison.
+        classifier: trained on the labels so far; warm-start strategies need it, the others make no use of it.
 
     Raises:
         InputError: the budget, the lengths, the ids, the costs, the weights or the quotas do not fit the pool.
@@ -67,12 +70,18 @@ def select_pairs(
     num_threads = min(os.cpu_count() or 1, MAX_THREADS)
     shard_rows = int(np.clip(-(-len(ids) // num_threads), MIN_SHARD_ROWS, MAX_SHARD_ROWS))
     shards = [_shard(ids, a_ND, v_ND, start, shard_rows, seed) for start in range(0, max(len(ids), 1), shard_rows)]
-    return select(LocalRunner(shards, num_threads), request_of(spec, labeled, table, seed), seed=seed)
+    return select(LocalRunner(shards, num_threads), request_of(spec, labeled, table, seed, classifier), seed=seed)
 
 
-def request_of(spec: SelectSpec, labeled: Iterable[str] | None, columns: pa.Table | None, seed: int) -> Request:
+def request_of(
+    spec: SelectSpec,
+    labeled: Iterable[str] | None,
+    columns: pa.Table | None,
+    seed: int,
+    classifier: FusedClassifier | None = None,
+) -> Request:
     """What `select` is asked; arguments as in `select_pairs`."""
-    return Request(spec, salt_of(seed), tuple(labeled or ()), columns)
+    return Request(spec, salt_of(seed), () if labeled is None else tuple(labeled), columns, classifier)
 
 
 def salt_of(seed: int) -> str:

@@ -27,7 +27,7 @@ from mmcsal.selection.merge import fitting, needs, share_out, shortlisted, whole
 from mmcsal.selection.plan import Plan
 from mmcsal.selection.ranking import rank_pool
 from mmcsal.selection.region import Solved, solve_region
-from mmcsal.selection.request import Pool, Request, make_pool
+from mmcsal.selection.request import Pool, Request, check_classifier, make_pool
 from mmcsal.selection.result import Outcome, Selection, make_selection
 from mmcsal.selection.shard import NUM_NAMED, Rows, Sample, Shard, Survey, gather, ids_of, merge_samples, prepare
 from mmcsal.selection.spec import MmcsalSpec, SelectSpec
@@ -142,7 +142,8 @@ def select(runner: Runner, request: Request, *, seed: int) -> Selection:
     """
     surveys = runner.prepare(request.spec.bad_rows)
     pool = make_pool(request, _hashes(runner, surveys))
-    plan, sample = _plan(runner, request.spec, pool, width_a=surveys[0].widths[0], seed=seed)
+    check_classifier(request, surveys[0].widths)
+    plan, sample = _plan(runner, request, pool, width_a=surveys[0].widths[0], seed=seed)
     num_bags = int(plan.bag_of_cell.max()) + 1
     runner.shuffle(route, num_bags, plan)
     candidates = Candidates.concat(runner.over_bags(propose if _has_cells(request.spec) else rank_pool, plan))
@@ -187,7 +188,8 @@ def _check_widths(surveys: list[Survey]) -> None:
         raise TableError(f"embeddings: widths differ between files: {found}; all must come from one model")
 
 
-def _plan(runner: Runner, spec: SelectSpec, pool: Pool, *, width_a: int, seed: int) -> tuple[Plan, Sample]:
+def _plan(runner: Runner, request: Request, pool: Pool, *, width_a: int, seed: int) -> tuple[Plan, Sample]:
+    spec = request.spec
     num_covering = pool.num_picks + len(pool.labeled_hash_L)
     num_rows = num_routed = len(pool.hash_N)
     strategy = spec.strategy if isinstance(spec.strategy, MmcsalSpec) else MmcsalSpec()
@@ -248,6 +250,7 @@ def _plan(runner: Runner, spec: SelectSpec, pool: Pool, *, width_a: int, seed: i
         max_G=pool.max_G,
         targets=_targets(pool, sample, kernel, labeled_LD, tempering),
         seed=seed,
+        classifier=request.classifier,
     )
     return plan, sample
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from mmcsal.selection.alignment import Anchors, alignment_of, threshold_of
 from mmcsal.selection.cells import Tree
+from mmcsal.selection.classifier import FusedClassifier
 from mmcsal.selection.kernel import ONE, Kernel
 from mmcsal.selection.limits import Attributes
 from mmcsal.selection.spec import SelectSpec
@@ -51,6 +52,7 @@ class Plan:
     max_G: np.ndarray
     targets: Targets  # rows that ranks are judged by
     seed: int
+    classifier: FusedClassifier | None = None  # of the labels so far
 
     @property
     def shortlist_size(self) -> int:

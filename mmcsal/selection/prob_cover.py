@@ -36,7 +36,7 @@ def rank_rows(problem: Problem, spec: ProbCoverSpec) -> np.ndarray:
     Source: Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
     """
     by_hash = np.argsort(problem.hash_N)
-    joint_ND, is_open_N = problem.joint_ND[by_hash], problem.is_open_N[by_hash]
+    joint_ND, is_open_N = problem.joint_ND[by_hash], np.array(problem.is_open_N[by_hash])
     weight_N = problem.weight_N[by_hash] if len(problem.weight_N) else np.ones(len(by_hash), np.int64)
     is_near_NN = _balls(joint_ND, ball_radius(joint_ND, spec, np.random.default_rng(problem.seed)))
     is_left_N = ~is_near_NN[problem.is_labeled_N[by_hash]].any(axis=0)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmcsal.selection.classifier import FusedClassifier
 from mmcsal.selection.kernel import Kernel
 
 
@@ -27,3 +28,15 @@ class Problem:
     num_picks: int  # how many the budget is expected to buy
     num_ranked: int  # how many rows to rank: more than picks where limits may pass over some
     seed: int
+    classifier: FusedClassifier | None = None  # of the labels so far; warm-start strategies need it
+
+    @property
+    def trained(self) -> FusedClassifier:
+        """The classifier, where there is one: the request was checked for it."""
+        if self.classifier is None:
+            raise ValueError("a warm-start strategy without a classifier")
+        return self.classifier
+
+    def highest(self, rows_C: np.ndarray, score_C: np.ndarray) -> np.ndarray:
+        """Of some rows those of highest score, the best first, as many as are to be ranked; ties by hash."""
+        return rows_C[np.lexsort((self.hash_N[rows_C], -score_C))][: self.num_ranked]

@@ -8,9 +8,15 @@ import numpy as np
 from mmcsal.contracts.spec import Spec
 from mmcsal.selection import (
     active_ft,
+    badge,
+    bald,
+    bmmal,
+    deep_fool,
     facility_location,
     k_center,
     kmeans_nearest,
+    margin,
+    max_entropy,
     parametric,
     prob_cover,
     random_rows,
@@ -23,9 +29,15 @@ from mmcsal.selection.problem import Problem
 
 RANKED_BY: dict[type[Spec], Callable[[Problem, Any], np.ndarray]] = {
     active_ft.ActiveFtSpec: active_ft.rank_rows,
+    badge.BadgeSpec: badge.rank_rows,
+    bald.BaldSpec: bald.rank_rows,
+    bmmal.BmmalSpec: bmmal.rank_rows,
+    deep_fool.DeepFoolSpec: deep_fool.rank_rows,
     facility_location.FacilityLocationSpec: facility_location.rank_rows,
     k_center.KCenterSpec: k_center.rank_rows,
     kmeans_nearest.KMeansNearestSpec: kmeans_nearest.rank_rows,
+    margin.MarginSpec: margin.rank_rows,
+    max_entropy.EntropySpec: max_entropy.rank_rows,
     parametric.ParametricSpec: parametric.rank_rows,
     prob_cover.ProbCoverSpec: prob_cover.rank_rows,
     random_rows.RandomSpec: random_rows.rank_rows,
@@ -66,4 +78,5 @@ def _problem(bag: Bag, plan: Plan) -> Problem:
         num_picks=plan.num_picks,
         num_ranked=int(is_open_N.sum()) if is_limited else plan.num_picks,
         seed=plan.seed,
+        classifier=plan.classifier,
     )

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.ids import hash_ids
 from mmcsal.contracts.table import check_unique_ids
+from mmcsal.selection.classifier import FusedClassifier
 from mmcsal.selection.limits import UNLIMITED, Attributes, check_quotas, quota_codes
 from mmcsal.selection.shard import NUM_NAMED
-from mmcsal.selection.spec import SelectSpec, TotalCost
+from mmcsal.selection.spec import SelectSpec, TotalCost, WarmStart
 from mmcsal.selection.weights import normalised
 
 COST, WEIGHT = "cost", "weight"
@@ -26,6 +27,7 @@ class Request:
     salt: str
     labeled: tuple[str, ...] = ()
     columns: pa.Table | None = None  # sample_id, and of `cost`, `weight` and the columns of quotas what there is
+    classifier: FusedClassifier | None = None  # of the labels so far, for warm-start strategies
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,24 @@ def make_pool(request: Request, hash_N: np.ndarray) -> Pool:
     )  # fmt: skip
     labeled, forced = np.sort(hashes["labeled"]), np.sort(hashes["include"])
     return Pool(hash_N, labeled, forced, closed_hash, attributes, budget, num_picks, min_G, max_G)
+
+
+def check_classifier(request: Request, widths: tuple[int, int]) -> None:
+    """Raises InputError where the strategy needs a classifier and there is none, or one of other embeddings."""
+    kind = request.spec.strategy.kind
+    if not isinstance(request.spec.strategy, WarmStart):
+        return
+    if request.classifier is None:
+        raise InputError(
+            f"select.strategy: {kind} chooses by a classifier that earlier labels have trained; label a first batch of "
+            "a strategy that needs none (mmcsal), then pass `classifier`"
+        )
+    found = tuple(len(head.weight_DC) for head in request.classifier.alone)
+    if found != widths:
+        raise InputError(
+            f"select.strategy: {kind}: the classifier was trained on embeddings of widths {found}, "
+            f"these have {widths}; train it on these embeddings"
+        )
 
 
 def _keys(spec: SelectSpec) -> list[tuple[str, str]]:

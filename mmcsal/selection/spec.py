@@ -6,9 +6,15 @@ from pydantic import Field, field_validator, model_validator
 
 from mmcsal.contracts.spec import Spec
 from mmcsal.selection.active_ft import ActiveFtSpec
+from mmcsal.selection.badge import BadgeSpec
+from mmcsal.selection.bald import BaldSpec
+from mmcsal.selection.bmmal import BmmalSpec
+from mmcsal.selection.deep_fool import DeepFoolSpec
 from mmcsal.selection.facility_location import FacilityLocationSpec
 from mmcsal.selection.k_center import KCenterSpec
 from mmcsal.selection.kmeans_nearest import KMeansNearestSpec
+from mmcsal.selection.margin import MarginSpec
+from mmcsal.selection.max_entropy import EntropySpec
 from mmcsal.selection.parametric import ParametricSpec
 from mmcsal.selection.prob_cover import ProbCoverSpec
 from mmcsal.selection.random_rows import RandomSpec
@@ -54,7 +60,7 @@ class MmcsalSpec(Spec):
     max_swap_passes: Annotated[int, Field(ge=0)] = 10
 
 
-Strategy = Annotated[
+ColdStart = (
     MmcsalSpec
     | ActiveFtSpec
     | FacilityLocationSpec
@@ -63,9 +69,10 @@ Strategy = Annotated[
     | ParametricSpec
     | ProbCoverSpec
     | RandomSpec
-    | TypiClustSpec,
-    Field(discriminator="kind"),
-]
+    | TypiClustSpec
+)
+WarmStart = BadgeSpec | BaldSpec | BmmalSpec | DeepFoolSpec | EntropySpec | MarginSpec  # need labels of earlier rounds
+Strategy = Annotated[ColdStart | WarmStart, Field(discriminator="kind")]
 
 
 class SelectSpec(Spec):

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmcsal.contracts.ids import hash_ids
+from mmcsal.selection.classifier import FusedClassifier, Head
 from mmcsal.selection.greedy import NOTHING
 from mmcsal.selection.kernel import make_kernel
 from mmcsal.selection.problem import Problem
-from mmcsal.selection.quantize import quantize
+from mmcsal.selection.quantize import quantize, quantize_joint
 
 
 def problem_of(
@@ -19,15 +20,19 @@ def problem_of(
     closed: Sequence[int] = (),
     weight_N: np.ndarray = NOTHING,
     seed: int = 0,
+    classifier: FusedClassifier | None = None,
 ) -> Problem:
     """A problem without alignment and limits; labeled rows are closed too."""
     num_rows = len(x_ND)
+    joint_ND = quantize(np.asarray(x_ND, np.float64))
+    if classifier is not None:
+        joint_ND = quantize_joint(*classifier.views(np.asarray(x_ND, np.float64)))
     is_labeled_N, is_open_N = np.zeros(num_rows, bool), np.ones(num_rows, bool)
     is_labeled_N[list(labeled)] = True
     is_open_N[[*labeled, *closed]] = False
     return Problem(
         hash_N=hash_ids([f"{n:05d}" for n in range(num_rows)], salt=f"select:{seed}"),
-        joint_ND=quantize(np.asarray(x_ND, np.float64)),
+        joint_ND=joint_ND,
         kernel=make_kernel(1_000_000),
         aligned_N=np.ones(num_rows),
         bonus_N=np.zeros(num_rows, np.int64),
@@ -42,7 +47,18 @@ def problem_of(
         num_picks=num_picks,
         num_ranked=num_picks,
         seed=seed,
+        classifier=classifier,
     )
+
+
+def classifier_of(*, width_a: int = 3, width: int = 6, num_classes: int = 4, seed: int = 0) -> FusedClassifier:
+    """Heads with random coefficients."""
+    rng = np.random.default_rng(seed)
+    heads = [
+        Head(3 * rng.normal(size=(d, num_classes)), rng.normal(size=num_classes))
+        for d in (width, width_a, width - width_a)
+    ]
+    return FusedClassifier(tuple(f"class {c}" for c in range(num_classes)), heads[0], (heads[1], heads[2]))
 
 
 def unit_rows(num_rows: int, *, width: int = 6, seed: int = 0) -> np.ndarray:
