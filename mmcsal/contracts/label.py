@@ -1,4 +1,4 @@
-"""LABEL: what annotators said of a selected sample."""
+"""LABEL: what annotators said of samples, one row a sample and an annotator."""
 
 import pyarrow as pa
 
@@ -7,7 +7,7 @@ LABEL = pa.schema(
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("label", pa.string(), nullable=False),
         pa.field("annotator", pa.string()),
-        pa.field("aligned", pa.bool_()),
-        pa.field("round", pa.int32(), nullable=False),
+        pa.field("aligned", pa.bool_()),  # whether the modalities belong together; null = not said
+        pa.field("round", pa.int32()),  # that the sample was selected in; null = not known
     ]
 )

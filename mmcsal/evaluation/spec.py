@@ -1,0 +1,103 @@
+"""What an evaluation compares: strategies, budgets, seeds."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from mmcsal.contracts.spec import Spec
+from mmcsal.selection.spec import Count, Fraction, SelectSpec, WarmStart
+
+Modality = Literal["both", "a", "v"]
+BOTH: Modality = "both"
+
+
+class Contender(Spec):
+    """One strategy as it takes part: keys of `select`, and which modality it sees."""
+
+    name: str
+    select: dict[str, Any] = Field(default_factory=dict)  # as under `select` in the run configuration
+    modality: Modality = BOTH  # a, v: the selection sees that one alone; the classifier always learns from both
+
+    @field_validator("select")
+    @classmethod
+    def _is_valid(cls, select: dict[str, Any]) -> dict[str, Any]:
+        try:
+            SelectSpec.model_validate({**select, "budget": 1})
+        except ValidationError as error:
+            raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
+        return select
+
+    @property
+    def spec(self) -> SelectSpec:
+        """With a budget of one, which every trial replaces."""
+        return SelectSpec.model_validate({**self.select, "budget": 1})
+
+    @property
+    def is_warm_start(self) -> bool:
+        """Whether it needs the labels of a smaller budget."""
+        return isinstance(self.spec.strategy, WarmStart)
+
+
+def _plain(kind: str) -> dict[str, Any]:
+    """A method that knows nothing of alignment."""
+    return {"strategy": {"kind": kind}, "lambda_align": 0}
+
+
+COLD_START = (
+    Contender(name="mmcsal"),
+    Contender(name="random", select=_plain("random")),
+    Contender(name="kmeans_nearest", select=_plain("kmeans_nearest")),
+    Contender(name="k_center", select=_plain("k_center")),
+    Contender(name="typiclust", select=_plain("typiclust")),
+    Contender(name="prob_cover", select=_plain("prob_cover")),
+    Contender(name="active_ft", select=_plain("active_ft")),
+    Contender(name="facility_location", select=_plain("facility_location")),
+)
+WARM_START = tuple(
+    Contender(name=kind, select=_plain(kind)) for kind in ("entropy", "margin", "bald", "deep_fool", "badge", "bmmal")
+)
+UNIMODAL = tuple(
+    contender.model_copy(update={"name": f"{contender.name}_{modality}", "modality": modality})
+    for contender in COLD_START
+    if contender.name not in {"mmcsal", "random"}
+    for modality in ("a", "v")
+)
+ABLATIONS = (
+    Contender(name="mmcsal_no_alignment", select={"lambda_align": 0}),
+    Contender(name="mmcsal_no_swaps", select={"strategy": {"kind": "mmcsal", "max_swap_passes": 0}}),
+)
+GROUPS = {"cold_start": COLD_START, "warm_start": WARM_START, "unimodal": UNIMODAL, "ablations": ABLATIONS}
+BASELINE = "random"
+
+
+class EvaluateSpec(Spec):
+    """Strategies x budgets x seeds, on embeddings with labels."""
+
+    groups: tuple[Literal["cold_start", "warm_start", "unimodal", "ablations"], ...] = ("cold_start",)
+    contenders: tuple[Contender, ...] = ()  # further ones
+    # Shares of the pool that is left when the test split is taken out, or counts; rising.
+    budgets: tuple[Count | Fraction, ...] = (0.01, 0.05, 0.1, 0.2)
+    num_seeds: Annotated[int, Field(ge=1)] = 10
+    first_seed: Annotated[int, Field(ge=0)] = 0
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 1 / 3  # of each class
+    probe_c: Annotated[float, Field(gt=0)] = 10.0  # inverse of the regularisation of the classifier
+
+    @field_validator("budgets")
+    @classmethod
+    def _rise(cls, budgets: tuple[int | float, ...]) -> tuple[int | float, ...]:
+        if not budgets or len({type(budget) for budget in budgets}) > 1 or list(budgets) != sorted(set(budgets)):
+            raise ValueError("budgets must rise, all shares or all counts")
+        return budgets
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "EvaluateSpec":
+        names = [contender.name for contender in self.all_contenders]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"contenders {', '.join(repeated)} are named twice")
+        return self
+
+    @property
+    def all_contenders(self) -> tuple[Contender, ...]:
+        """Of the groups, then the further ones."""
+        return (*(contender for group in self.groups for contender in GROUPS[group]), *self.contenders)
