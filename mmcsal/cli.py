@@ -36,6 +36,8 @@ RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="where the r
 Corpus = Annotated[str | None, typer.Option("--corpus", help="folder of videos, or a .csv/.parquet manifest")]
 BUDGET_HELP = "how many to label: a count, or a fraction below 1; or cost=120, what the batch may cost in all"
 Budget = Annotated[str | None, typer.Option("--budget", help=BUDGET_HELP)]
+Embeddings = Annotated[str | None, typer.Option("--embeddings", help="Parquet folder of any encoder")]
+LABELS_HELP = ".csv or .parquet file with the columns sample_id and label; default: the labels of the manifest"
 Redo = Annotated[str | None, typer.Option("--redo", metavar="STAGE", help="replace this stage and all after it")]
 Check = Annotated[bool, typer.Option("--check", help="validate, print the plan, do nothing")]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="print the resolved config, do nothing")]
@@ -95,7 +97,7 @@ _add_stage("embed", "Embed every clip with the trained encoders.")
 @app.command()
 def select(
     overrides: Overrides = None,
-    embeddings: Annotated[str | None, typer.Option("--embeddings", help="Parquet folder of any encoder")] = None,
+    embeddings: Embeddings = None,
     budget: Budget = None,
     out: Annotated[str | None, typer.Option("--out", help="run directory for the selection; with --embeddings")] = None,
     config: Config = None,
@@ -105,15 +107,31 @@ def select(
     print_config: PrintConfig = False,
 ) -> None:
     """Select the batch, from this run's embeddings or from a folder of embeddings made elsewhere."""
-    if out and run_dir:
-        raise InputError("--out and --run-dir name the same thing; give one of them")
-    if embeddings and not (out or run_dir):
-        raise InputError("--embeddings needs --out, the folder that the selection is written to")
-    given = [*_budget_override(budget), *([f"embeddings={_quoted_path(embeddings)}"] if embeddings else [])]
+    given = [*_budget_override(budget), *_embeddings_override(embeddings, out, run_dir)]
     _execute(["select"], given, overrides, config, out or run_dir, redo, check, print_config)
 
 
 _add_stage("report", "Write the report of a run.")
+
+
+@app.command()
+def evaluate(
+    overrides: Overrides = None,
+    labels: Annotated[str | None, typer.Option("--labels", help=LABELS_HELP)] = None,
+    embeddings: Embeddings = None,
+    out: Annotated[str | None, typer.Option("--out", help="run directory for the trials; with --embeddings")] = None,
+    config: Config = None,
+    run_dir: RunDirOption = None,
+    redo: Redo = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """Compare what labels buy with MMCSAL and with the methods that it replaces, on samples whose labels are known."""
+    given = [
+        *_embeddings_override(embeddings, out, run_dir),
+        *([f"evaluate.labels={_quoted_path(labels)}"] if labels else []),
+    ]
+    _execute(["evaluate"], given, overrides, config, out or run_dir, redo, check, print_config)
 
 
 @app.command()
@@ -195,6 +213,14 @@ def _saved_config(run_dir: str | None, overrides: Sequence[str]) -> str | None:
 
 def _corpus_override(corpus: str | None) -> list[str]:
     return [] if corpus is None else [f"corpus={_quoted_path(corpus)}"]
+
+
+def _embeddings_override(embeddings: str | None, out: str | None, run_dir: str | None) -> list[str]:
+    if out and run_dir:
+        raise InputError("--out and --run-dir name the same thing; give one of them")
+    if embeddings and not (out or run_dir):
+        raise InputError("--embeddings needs --out, the folder that the result is written to")
+    return [f"embeddings={_quoted_path(embeddings)}"] if embeddings else []
 
 
 def _budget_override(budget: str | None) -> list[str]:

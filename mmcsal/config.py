@@ -20,6 +20,7 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.spec import Spec
 from mmcsal.datasets import CorpusSpec
 from mmcsal.datasets.manifest_file import MANIFEST_SUFFIXES
+from mmcsal.evaluation.spec import EvaluateSpec
 from mmcsal.media.spec import MediaSpec
 from mmcsal.models import ModelSpec
 from mmcsal.report.spec import ReportSpec
@@ -71,6 +72,7 @@ class RunConfig(Spec):
     pretrain: PretrainSpec = PretrainSpec()
     embed: EmbedSpec = EmbedSpec()
     select: SelectSpec = SelectSpec()
+    evaluate: EvaluateSpec = EvaluateSpec()
     report: ReportSpec = ReportSpec()
     cluster: ClusterSpec = ClusterSpec()
     storage: StorageSpec = StorageSpec()

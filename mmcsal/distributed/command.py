@@ -8,11 +8,13 @@ from contextlib import nullcontext, suppress
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError
+from mmcsal.distributed.evaluate import trials
 from mmcsal.distributed.pipeline import plan, ray_stages, run_stages
 from mmcsal.distributed.progress import Status
 from mmcsal.distributed.ray_errors import cause_of, first_line_of, told_to_the_reader
 from mmcsal.distributed.resources import HERE, Ask, Capacity, ask_of, capacity, refuse_impossible
 from mmcsal.distributed.session import cluster_address, ray_session
+from mmcsal.evaluation.table import text_of
 from mmcsal.lease import LeaseLostError
 from mmcsal.rundir import RunDir
 
@@ -82,7 +84,7 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
                 status.finish("failed", told.exit_code, str(told))
             raise told from error
         status.finish("done", 0)
-        _say_result(run_dir, names, status)
+        _say_result(config, run_dir, names, status)
 
 
 def _told(error: Exception, run_dir: RunDir) -> MmcsalError:
@@ -99,9 +101,12 @@ def _told(error: Exception, run_dir: RunDir) -> MmcsalError:
     return MmcsalError(f"{said}; {where}; {remedy}the same command goes on from what is committed")
 
 
-def _say_result(run_dir: RunDir, names: Sequence[str], status: Status) -> None:
+def _say_result(config: RunConfig, run_dir: RunDir, names: Sequence[str], status: Status) -> None:
     selected = run_dir.committed("selection")
     if "select" in names and selected is not None:
         status.say(f"selection: {selected['num_selected']} samples in {run_dir.path('selection')}")
+    if "evaluate" in names:
+        for line in text_of(trials(run_dir, config.evaluate)):
+            print(line)
     if "report" in names:
         status.say(f"report: {run_dir.path('report', 'report.html')}")

@@ -11,6 +11,7 @@ from typing import Any
 from mmcsal.config import RunConfig, to_yaml
 from mmcsal.contracts.errors import InputError
 from mmcsal.distributed.embed import embed_clips
+from mmcsal.distributed.evaluate import evaluate_strategies
 from mmcsal.distributed.ingest import ingest_clips, scan_corpus
 from mmcsal.distributed.metrics import count_retry
 from mmcsal.distributed.partitions import Progress
@@ -41,6 +42,8 @@ class Stage:
     is_cheap: bool = False  # seconds to minutes: new settings redo it without being asked
     in_place: bool = False  # its files keep their paths: only the driver writes them
     committed: Callable[[RunDir], Any] | None = None  # what a new try goes on from; None = the parts of the folder
+    after: str | None = None  # of a stage beside the pipeline, that only its own command runs: what it builds on
+    grows: frozenset[str] = frozenset()  # keys whose new value adds parts and leaves those that are there valid
 
 
 def write_report(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
@@ -102,9 +105,22 @@ STAGES = (
     ),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
+BESIDE = (
+    Stage(
+        "evaluate",
+        "evaluation",
+        evaluate_strategies,
+        lambda c: {"evaluate": _dump(c.evaluate)},
+        after="embed",
+        grows=frozenset(f"evaluate.{key}" for key in ("groups", "contenders", "num_seeds", "first_seed")),
+    ),
+)
 # Folders that a stage fills beside its own.
 SIDE_FOLDERS = {"ingest": ["rejects"], "pretrain": ["metrics"], "select": ["candidates", "selection_rejects"]}
-FOLDERS = (*(stage.folder for stage in STAGES), *(name for names in SIDE_FOLDERS.values() for name in names))
+FOLDERS = (
+    *(stage.folder for stage in (*STAGES, *BESIDE)),
+    *(name for names in SIDE_FOLDERS.values() for name in names),
+)
 
 
 @dataclass(frozen=True)
@@ -145,7 +161,13 @@ def plan(config: RunConfig, run_dir: RunDir, names: Sequence[str], redo: str | N
 def _chain(config: RunConfig, names: Sequence[str]) -> Sequence[Stage]:
     """The stages up to the last one asked for; embeddings made elsewhere stand for all stages before `select`."""
     first = STAGE_NAMES.index("select") if config.embeddings else 0
-    return STAGES[first : max(STAGE_NAMES.index(name) for name in names) + 1]
+    beside = [stage for stage in BESIDE if stage.name in names]
+    last = max(STAGE_NAMES.index(stage.after or "") for stage in beside) if beside else _last(names)
+    return (*STAGES[first : last + 1], *beside)
+
+
+def _last(names: Sequence[str]) -> int:
+    return max(STAGE_NAMES.index(name) for name in names)
 
 
 def _plan_stage(stage: Stage, settings: Settings, run_dir: RunDir, must_redo: bool) -> Planned:
@@ -158,6 +180,8 @@ def _plan_stage(stage: Stage, settings: Settings, run_dir: RunDir, must_redo: bo
     changed = tuple(changes)
     if not changed and not must_redo:
         return Planned(stage, "committed" if committed else "resume", settings)
+    if not must_redo and set(changed) <= stage.grows:
+        return Planned(stage, "resume", settings, changed)
     if must_redo or stage.is_cheap or changed == ("upstream",):
         return Planned(stage, "redo", settings, changed)
     told = "; ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changes.items())
@@ -170,7 +194,7 @@ def _plan_stage(stage: Stage, settings: Settings, run_dir: RunDir, must_redo: bo
 
 def ray_stages(names: Sequence[str]) -> list[str]:
     """Those of the named stages that run on Ray."""
-    return [stage.name for stage in STAGES if stage.needs_ray and stage.name in names]
+    return [stage.name for stage in (*STAGES, *BESIDE) if stage.needs_ray and stage.name in names]
 
 
 def run_stages(

@@ -73,6 +73,11 @@ BASELINE = "random"
 class EvaluateSpec(Spec):
     """Strategies x budgets x seeds, on embeddings with labels."""
 
+    # A .csv or .parquet file with a column sample_id; null = the labels of the manifest.
+    labels: str | None = None
+    label_column: str = "label"
+    # Says of pairs whether their modalities belong together: those that do not are never tested. It may be missing.
+    aligned_column: str = "aligned"
     groups: tuple[Literal["cold_start", "warm_start", "unimodal", "ablations"], ...] = ("cold_start",)
     contenders: tuple[Contender, ...] = ()  # further ones
     # Shares of the pool that is left when the test split is taken out, or counts; rising.

@@ -1,0 +1,66 @@
+"""Labels as annotators hand them in: a .csv or .parquet file with an id and a label a row."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from mmcsal.contracts.errors import InputError, on_one_line
+from mmcsal.storage import StorageSpec, is_of_service, open_uri
+
+NUM_NAMED = 3
+
+
+def read_labels(
+    path: str, storage: StorageSpec | None = None, *, label: str = "label", aligned: str = "aligned"
+) -> pa.Table:
+    """`sample_id`, `label` (strings; null = none) and, where the file has it, `aligned`; one row a sample.
+
+    Args:
+        label, aligned: what the file calls these columns.
+
+    Raises: InputError: the file cannot be read, a column is missing, or two labels of one sample differ.
+    """
+    filesystem, place = open_uri(path, storage, what="labels")
+    try:
+        with filesystem.open_input_file(place) as stream:
+            if place.lower().endswith(".parquet"):
+                table = pq.read_table(stream)
+            else:
+                text = csv.ConvertOptions(column_types={"sample_id": pa.string(), label: pa.string()})
+                table = csv.read_csv(stream, convert_options=text)
+        missing = [name for name in ("sample_id", label) if name not in table.column_names]
+        if missing:
+            raise InputError(
+                f"labels: {path!r} has no column {missing[0]!r}; found {table.column_names}; rename one, or set "
+                "evaluate.label_column"
+            )
+        columns = {"sample_id": table["sample_id"].cast(pa.string()), "label": table[label].cast(pa.string())}
+        if aligned in table.column_names:
+            columns["aligned"] = table[aligned].cast(pa.bool_())
+    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        if is_of_service(error):
+            raise
+        raise InputError(
+            f"labels: {path!r} cannot be read: {on_one_line(error)}; give a .csv or .parquet file with the columns "
+            f"sample_id and {label}"
+        ) from error
+    return _one_each(pa.table(columns), path)
+
+
+def _one_each(table: pa.Table, path: str) -> pa.Table:
+    """One row a sample; several annotators may have said the same.
+
+    Raises: InputError: they said different things, or a row has no id.
+    """
+    if table["sample_id"].null_count:
+        raise InputError(f"labels: {table['sample_id'].null_count} rows of {path!r} have no sample_id; leave them out")
+    others = [name for name in table.column_names if name != "sample_id"]
+    distinct = table.group_by(["sample_id", *others]).aggregate([])
+    counts = distinct["sample_id"].value_counts()
+    twice = counts.field("values").filter(pa.array(counts.field("counts").to_numpy() > 1))
+    if len(twice):
+        raise InputError(
+            f"labels: {len(twice)} samples of {path!r} have labels that differ, first {twice[:NUM_NAMED].to_pylist()}; "
+            "decide for one each"
+        )
+    return distinct

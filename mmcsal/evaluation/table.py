@@ -1,0 +1,59 @@
+"""The trials as a table of text: what is printed, and what stands in the report."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from mmcsal.evaluation.analysis import Results, average_ranks, difference, results_of
+from mmcsal.evaluation.spec import BASELINE
+
+
+@dataclass(frozen=True)
+class Line:
+    """One strategy: accuracies in points, by budget, and how it stands among the others."""
+
+    strategy: str
+    mean_B: list[float]
+    std_B: list[float]
+    gain_B: list[float]  # over random picks
+    p_value_B: list[float]  # that the gain is chance
+    average_rank: float
+
+
+def lines_of(trials: pa.Table) -> tuple[list[Line], Results]:
+    """The strategies by average rank, the best first."""
+    results = results_of(trials)
+    ranks = average_ranks(results, results.strategies)
+    lines = []
+    for name in sorted(results.strategies, key=lambda name: ranks[name]):
+        gains = [difference(results, name, BASELINE, budget) for budget in results.budgets]
+        points_BS = 100 * results.of(name)
+        ddof = min(1, points_BS.shape[1] - 1)
+        lines.append(
+            Line(
+                strategy=name,
+                mean_B=points_BS.mean(axis=1).tolist(),
+                std_B=points_BS.std(axis=1, ddof=ddof).tolist(),
+                gain_B=[100 * gain.mean for gain in gains],
+                p_value_B=[gain.p_value for gain in gains],
+                average_rank=ranks[name],
+            )
+        )
+    return lines, results
+
+
+def text_of(trials: pa.Table) -> list[str]:
+    """Rows of text of equal columns; an asterisk: other than random with p < .01."""
+    lines, results = lines_of(trials)
+    width = max(len(line.strategy) for line in lines) + 2
+    head = "".join(f"{f'{budget:.3g}':>17}" for budget in results.budgets)
+    rows = ["accuracy in points by budget", f"{'':<{width}}{head}{'average rank':>15}"]
+    for line in lines:
+        cells = zip(line.mean_B, line.std_B, line.p_value_B, strict=True)
+        told = "".join(f"{f'{mean:.1f} +- {std:.1f}' + ('*' if p < 0.01 else ' '):>17}" for mean, std, p in cells)
+        rows.append(f"{line.strategy:<{width}}{told}{line.average_rank:>15.2f}")
+    rows.append(
+        f"mean +- standard deviation over {len(results.seeds)} seeds; * differs from {BASELINE} with p < .01 "
+        "(paired t-test, corrected for overlapping splits)"
+    )
+    return rows

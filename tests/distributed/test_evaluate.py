@@ -1,0 +1,160 @@
+"""`mmcsal evaluate` on real Ray: every trial once, whatever was killed, and the table of what they were worth."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from mmcsal.cli import main
+from mmcsal.config import load_config
+from mmcsal.contracts.embedding import vector_column
+from mmcsal.distributed.evaluate import labeled_samples, trials
+from mmcsal.evaluation.spec import EvaluateSpec
+from mmcsal.evaluation.trial import run_trial
+from mmcsal.rundir import RunDir
+
+NUM_ROWS, NUM_CLASSES = 240, 6
+SETTINGS = ["evaluate.budgets=[12, 30]", "evaluate.num_seeds=3"]
+TIME_LIMIT_S = 180
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Embeddings of classes, one pair in ten shuffled, and a file of labels that knows it."""
+    root, rng = tmp_path_factory.mktemp("evaluate"), np.random.default_rng(0)
+    label_N = rng.choice(NUM_CLASSES, NUM_ROWS, p=[0.4, 0.25, 0.15, 0.1, 0.05, 0.05])
+    latent_ND = rng.normal(size=(NUM_CLASSES, 8))[label_N] + 0.5 * rng.normal(size=(NUM_ROWS, 8))
+    video_ND, audio_ND = (np.tanh(latent_ND @ rng.normal(size=(8, d))).astype(np.float32) for d in (10, 14))
+    rows = np.flatnonzero(rng.random(NUM_ROWS) < 0.1)
+    audio_ND[rows] = audio_ND[np.roll(rows, 1)]
+    ids = [f"clip-{n:03d}" for n in range(NUM_ROWS)]
+    table = pa.table(
+        {"sample_id": ids, "video_embedding": vector_column(video_ND), "audio_embedding": vector_column(audio_ND)}
+    )
+    (root / "e").mkdir()
+    for n in range(2):
+        pq.write_table(table.slice(120 * n, 120), root / "e" / f"{n}.parquet")
+    lines = [f"{i},class {label},{n not in rows}" for n, (i, label) in enumerate(zip(ids, label_N, strict=True))]
+    (root / "labels.csv").write_text("\n".join(["sample_id,label,aligned", *lines[:200], "elsewhere,class 1,true"]))
+    return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_session():
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def evaluate(folder, tmp_path, monkeypatch, capsys):
+    """Runs the command in this process and the session of this file; its exit code, stdout and last line of stderr."""
+
+    def run(*arguments: str, labels: str = "labels.csv") -> tuple[int, str, str]:
+        command = ["mmcsal", "evaluate", "--embeddings", str(folder / "e"), "--labels", str(folder / labels)]
+        monkeypatch.setattr(sys, "argv", [*command, "--out", str(tmp_path / "o"), *SETTINGS, *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        told = capsys.readouterr()
+        return end.value.code or 0, told.out, (told.err.strip().splitlines() or [""])[-1]
+
+    return run
+
+
+def times_ns(out: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (out / "evaluation").glob("**/*.parquet")}
+
+
+def test_every_trial_is_the_one_of_the_pure_function(evaluate, folder, tmp_path):
+    code, out, _ = evaluate()
+    assert code == 0
+    spec = EvaluateSpec(budgets=(12, 30), num_seeds=3, labels=str(folder / "labels.csv"))
+    found = trials(RunDir(str(tmp_path / "o")), spec)
+    assert found.num_rows == len(spec.all_contenders) * 3 * 2
+    config = load_config(None, [f"embeddings={folder / 'e'}", f"evaluate.labels={folder / 'labels.csv'}", *SETTINGS])
+    samples = labeled_samples(config, RunDir(str(tmp_path / "o")))
+    assert len(samples) == 200
+    expected = [
+        row
+        for seed in range(3)
+        for contender in spec.all_contenders
+        for row in run_trial(samples, contender, spec, seed)
+    ]
+    untimed = [{k: v for k, v in row.items() if k != "seconds"} for row in found.to_pylist()]
+    assert untimed == [{k: v for k, v in row.items() if k != "seconds"} for row in expected]
+    table = out.strip().splitlines()
+    assert {line.split()[0] for line in table[2:-1]} == {contender.name for contender in spec.all_contenders}
+    ranks = [float(line.split()[-1]) for line in table[2:-1]]
+    assert ranks == sorted(ranks)
+
+
+def test_more_seeds_and_strategies_add_to_what_is_there(evaluate, tmp_path):
+    assert evaluate()[0] == 0
+    before = times_ns(tmp_path / "o")
+    code, out, _ = evaluate("evaluate.num_seeds=4", "evaluate.groups=[cold_start, ablations]")
+    assert code == 0
+    assert "mmcsal_no_alignment" in out
+    after = times_ns(tmp_path / "o")
+    assert len(after) == 4 * (8 + 2)
+    assert {name: after[name] for name in before} == before
+    assert "other settings" in evaluate("evaluate.probe_c=1")[2]
+
+
+def test_after_kill_9_it_goes_on_with_the_trials_that_are_missing(folder, tmp_path):
+    out = tmp_path / "o"
+    command = [
+        sys.executable,
+        "-c",
+        "from mmcsal.cli import main; main()",
+        "evaluate",
+        "--embeddings",
+        str(folder / "e"),
+    ]
+    command += ["--labels", str(folder / "labels.csv"), "--out", str(out), *SETTINGS, "cluster.num_cpus=1"]
+    environment = {**os.environ, "RAY_ADDRESS": ""}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline_s = time.monotonic() + TIME_LIMIT_S
+    while len(times_ns(out)) < 3 and process.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    _, told = process.communicate()
+    before = times_ns(out)
+    assert 3 <= len(before) < 24, told
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIME_LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    assert "evaluate: resumed" in done.stderr
+    after = times_ns(out)
+    assert len(after) == 24
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sample_id,class\nclip-000,x\n", "has no column 'label'"),
+        ("sample_id,label\nclip-000,x\nclip-000,y\n", "labels that differ, first ['clip-000']"),
+        ("sample_id,label\nclip-000,x\nclip-001,x\n", "of 1 classes; give labels of at least two classes"),
+        ("sample_id,label\nclip-000,x\nclip-001,y\n", "at least 10 are needed"),
+        ("", "cannot be read"),
+    ],
+)
+def test_labels_that_do_not_do(evaluate, folder, text, told):
+    (folder / "bad.csv").write_text(text)
+    code, _, line = evaluate(labels="bad.csv")
+    assert code == 2
+    assert told in line
+
+
+def test_a_strategy_that_refuses_the_pool_is_left_out_and_told(evaluate):
+    small = "{name: small, select: {strategy: {kind: k_center, max_pool_size: 20}}}"
+    code, out, _ = evaluate(f"evaluate.contenders=[{small}]")
+    assert code == 0
+    assert "small" not in out
