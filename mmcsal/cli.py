@@ -6,11 +6,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmcsal.contracts.errors import InputError, MmcsalError
+
+if TYPE_CHECKING:
+    from mmcsal.config import RunConfig
 
 app = typer.Typer(
     name="mmcsal",
@@ -134,6 +137,28 @@ def evaluate(
     _execute(["evaluate"], given, overrides, config, out or run_dir, redo, check, print_config)
 
 
+@app.command("next-round")
+def next_round(
+    labels: Annotated[str, typer.Option("--labels", help="labels of all rounds so far; .csv or .parquet")],
+    overrides: Overrides = None,
+    budget: Budget = None,
+    config: Config = None,
+    run_dir: RunDirOption = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """Select once more, with the labels of the rounds so far: below the run, in `rounds/001` and so on."""
+    from mmcsal.config import load_config, storage_of
+    from mmcsal.distributed.rounds import config_of
+    from mmcsal.rundir import RunDir
+
+    directory = RunDir(run_dir or "runs/default", storage_of(overrides or []))
+    path = config or _saved_config(run_dir, overrides or [])
+    loaded = load_config(path, [*_budget_override(budget), *(overrides or [])])
+    absolute = labels if "://" in labels else str(Path(labels).expanduser().absolute())
+    _do(["select"], config_of(loaded, absolute, directory), None, check, print_config)
+
+
 @app.command()
 def demo(
     overrides: Overrides = None,
@@ -179,12 +204,17 @@ def _execute(
     fresh: bool = False,
 ) -> None:
     """Resolves the configuration, then checks, prints or runs; `stages` None = all of them."""
-    from mmcsal.config import load_config, to_yaml
+    from mmcsal.config import load_config
 
     all_overrides = [*given, *(overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])]
     if config_path is None and not fresh:
         config_path = _saved_config(run_dir, overrides or [])
-    config = load_config(config_path, all_overrides)
+    _do(stages, load_config(config_path, all_overrides), redo, check, print_config)
+
+
+def _do(stages: Sequence[str] | None, config: "RunConfig", redo: str | None, check: bool, print_config: bool) -> None:
+    from mmcsal.config import to_yaml
+
     if print_config:
         typer.echo(to_yaml(config), nl=False)
         return

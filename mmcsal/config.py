@@ -66,6 +66,7 @@ class RunConfig(Spec):
     max_reject_fraction: float = Field(default=0.8, ge=0, le=1)
     corpus: CorpusSpec | None = None
     embeddings: str | None = None  # Parquet files of any encoder: the run then begins with `select`
+    manifest: str | None = None  # MANIFEST of these embeddings' samples: where they lie, costs, what quotas count
     media: MediaSpec = MediaSpec()
     ingest: IngestSpec = IngestSpec()
     model: ModelSpec = ModelSpec()

@@ -6,26 +6,21 @@ from hashlib import blake2b
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import ray
 
 from mmcsal.config import RunConfig
-from mmcsal.contracts.embedding import SUFFIX, read_vectors
-from mmcsal.contracts.errors import InputError, TableError
-from mmcsal.contracts.manifest import MANIFEST
-from mmcsal.contracts.table import check_unique_ids, conform
+from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.table import conform
 from mmcsal.contracts.trial import TRIAL
-from mmcsal.distributed.labels import read_labels
+from mmcsal.distributed.labels import labeled_samples, read_labels
 from mmcsal.distributed.partitions import Progress
-from mmcsal.distributed.select_stage import list_parquet
-from mmcsal.evaluation.data import Labeled, labeled
+from mmcsal.distributed.select_stage import embedding_files, manifest_of
+from mmcsal.evaluation.data import Labeled
 from mmcsal.evaluation.spec import BASELINE, Contender, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.rundir import RunDir
 
 FOLDER = "evaluation"
-MIN_CLASSES = 2
 
 
 def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
@@ -36,7 +31,7 @@ def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) 
     Raises: InputError, TableError: labels or embeddings do not fit, or no strategy can be run.
     """
     spec = config.evaluate
-    samples = labeled_samples(config, run_dir)
+    samples = samples_of(config, run_dir)
     wanted = {name: task for task in _tasks(spec) if (name := part_name(*task, spec))}
     done = set(run_dir.parts(FOLDER))
     pending = {name: task for name, task in wanted.items() if name not in done}
@@ -63,46 +58,20 @@ def part_name(contender: Contender, seed: int, spec: EvaluateSpec) -> str:
     return f"{contender.name}-{digest}-seed-{seed:06d}.parquet"
 
 
-def labeled_samples(config: RunConfig, run_dir: RunDir) -> Labeled:
-    """Embeddings of the samples that have a label.
+def samples_of(config: RunConfig, run_dir: RunDir) -> Labeled:
+    """The embedded samples that have a label, in `evaluate.labels` or in the manifest.
 
-    Raises: InputError: there are none, or of fewer than two classes. TableError: embeddings that break their schema.
+    Raises: InputError, TableError: see `labeled_samples`.
     """
     spec = config.evaluate
     if spec.labels is not None:
         table = read_labels(spec.labels, config.storage, label=spec.label_column, aligned=spec.aligned_column)
         where = repr(spec.labels)
     else:
-        table = run_dir.dataset("manifest", MANIFEST).to_table(columns=["sample_id", "label"])
-        where = "the manifest"
-    table = table.filter(table["label"].is_valid())
-    filesystem, files = run_dir.filesystem, run_dir.part_paths("embeddings")
-    if config.embeddings:
-        filesystem, infos = list_parquet(config.embeddings, config.storage)
-        files = [info.path for info in infos]
-    source = ds.dataset(files, filesystem=filesystem, format="parquet")
-    vectors = [name for name in source.schema.names if name.endswith(SUFFIX)]
-    if len(vectors) != 2 or "sample_id" not in source.schema.names:
-        raise TableError(
-            f"embeddings: expected sample_id and two columns <modality>{SUFFIX}, found {source.schema.names}"
-        )
-    labeled_ids = table["sample_id"].combine_chunks()
-    found = source.to_table(columns=["sample_id", *vectors], filter=ds.field("sample_id").isin(labeled_ids))
-    check_unique_ids(found["sample_id"], name="embeddings")
-    places = pc.call_function("index_in", [found["sample_id"]], pc.SetLookupOptions(value_set=labeled_ids))
-    table = table.take(places)
-    classes = table["label"].unique()
-    if len(classes) < MIN_CLASSES:
-        raise InputError(
-            f"evaluate: {found.num_rows} of {source.count_rows()} embedded samples have a label in {where}, of "
-            f"{len(classes)} classes; give labels of at least two classes: evaluate.labels=FILE, a .csv or .parquet "
-            f"file with the columns sample_id and {spec.label_column}"
-        )
-    a_ND, v_ND = (read_vectors(found, name.removesuffix(SUFFIX)) for name in vectors)
-    known = None
-    if "aligned" in table.column_names and table["aligned"].null_count < table.num_rows:
-        known = [aligned is False for aligned in table["aligned"].to_pylist()]
-    return labeled(found["sample_id"].to_pylist(), a_ND, v_ND, table["label"].to_pylist(), known)
+        table = manifest_of(config, run_dir).to_table(columns=["sample_id", "label"])
+        where = "the manifest (evaluate.labels names a file)"
+    filesystem, files = embedding_files(config, run_dir)
+    return labeled_samples(table, files, filesystem, where=where)
 
 
 def _tasks(spec: EvaluateSpec) -> Iterator[tuple[Contender, int]]:

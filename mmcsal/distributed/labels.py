@@ -1,13 +1,21 @@
-"""Labels as annotators hand them in: a .csv or .parquet file with an id and a label a row."""
+"""Labels as annotators hand them in, a .csv or .parquet file with an id and a label a row; and their embeddings."""
+
+from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from pyarrow import csv
+from pyarrow import csv, fs
 
-from mmcsal.contracts.errors import InputError, on_one_line
+from mmcsal.contracts.embedding import SUFFIX, read_vectors
+from mmcsal.contracts.errors import InputError, TableError, on_one_line
+from mmcsal.contracts.table import check_unique_ids
+from mmcsal.evaluation.data import Labeled, labeled
 from mmcsal.storage import StorageSpec, is_of_service, open_uri
 
 NUM_NAMED = 3
+MIN_CLASSES = 2
 
 
 def read_labels(
@@ -64,3 +72,38 @@ def _one_each(table: pa.Table, path: str) -> pa.Table:
             "decide for one each"
         )
     return distinct
+
+
+def labeled_samples(table: pa.Table, files: Sequence[str], filesystem: fs.FileSystem, *, where: str) -> Labeled:
+    """The embedded samples that have a label.
+
+    Args:
+        table: of `read_labels`; rows without a label count for nothing.
+        files: Parquet of the EMBEDDING schema.
+        where: the labels come from, for errors.
+
+    Raises: InputError: labels of fewer than two classes. TableError: embeddings that break their schema.
+    """
+    table = table.filter(table["label"].is_valid())
+    source = ds.dataset(list(files), filesystem=filesystem, format="parquet")
+    vectors = [name for name in source.schema.names if name.endswith(SUFFIX)]
+    if len(vectors) != 2 or "sample_id" not in source.schema.names:
+        raise TableError(
+            f"embeddings: expected sample_id and two columns <modality>{SUFFIX}, found {source.schema.names}"
+        )
+    labeled_ids = table["sample_id"].combine_chunks()
+    found = source.to_table(columns=["sample_id", *vectors], filter=ds.field("sample_id").isin(labeled_ids))
+    check_unique_ids(found["sample_id"], name="embeddings")
+    places = pc.call_function("index_in", [found["sample_id"]], pc.SetLookupOptions(value_set=labeled_ids))
+    table = table.take(places)
+    classes = table["label"].unique()
+    if len(classes) < MIN_CLASSES:
+        raise InputError(
+            f"labels: {found.num_rows} of {source.count_rows()} embedded samples have a label in {where}, of "
+            f"{len(classes)} classes; give a .csv or .parquet file with labels of at least two classes"
+        )
+    a_ND, v_ND = (read_vectors(found, name.removesuffix(SUFFIX)) for name in vectors)
+    known = None
+    if "aligned" in table.column_names and table["aligned"].null_count < table.num_rows:
+        known = [aligned is False for aligned in table["aligned"].to_pylist()]
+    return labeled(found["sample_id"].to_pylist(), a_ND, v_ND, table["label"].to_pylist(), known)

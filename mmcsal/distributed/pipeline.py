@@ -24,6 +24,7 @@ from mmcsal.distributed.select_stage import list_parquet, select_clips
 from mmcsal.distributed.session import ray_session
 from mmcsal.report.build import build_report
 from mmcsal.rundir import RunDir
+from mmcsal.storage import open_uri
 from mmcsal.training.state import NOT_IN_HASH
 
 Settings = dict[str, Any]
@@ -89,7 +90,7 @@ STAGES = (
         "select",
         "selection",
         select_clips,
-        lambda c: {"select": _dump(c.select), "seed": c.seed},
+        lambda c: {"select": _dump(c.select), "seed": c.seed, **_named_files(c)},
         resumes=False,
         is_cheap=True,
     ),
@@ -315,6 +316,19 @@ def _digest_of_files(config: RunConfig) -> str:
     """Tells a changed folder by names, sizes and times: reading embeddings twice would cost as much as selecting."""
     facts = [(info.path, info.size, info.mtime_ns) for info in list_parquet(config.embeddings or "", config.storage)[1]]
     return _digest({"files": facts})
+
+
+def _named_files(config: RunConfig) -> Settings:
+    """Tells changed files of ids and labels; nothing where none are named."""
+    spec = config.select
+    paths = [path for path in (spec.labeled, spec.include, spec.exclude, spec.labels) if isinstance(path, str)]
+    infos = []
+    for path in paths:
+        filesystem, place = open_uri(path, config.storage, what="select")
+        infos.append(filesystem.get_file_info(place))
+    for folder in spec.earlier:
+        infos += list_parquet(folder, config.storage, what="select.earlier")[1]
+    return {"files": _digest({"files": [(i.path, i.size, i.mtime_ns) for i in infos]})} if infos else {}
 
 
 def _dump(spec: Any) -> Any:

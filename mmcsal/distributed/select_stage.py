@@ -13,15 +13,22 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts.embedding import SUFFIX
 from mmcsal.contracts.errors import InputError, RejectLimitError, TableError, on_one_line
 from mmcsal.contracts.manifest import MANIFEST
+from mmcsal.distributed.labels import labeled_samples, read_labels
 from mmcsal.distributed.partitions import Progress
 from mmcsal.distributed.select import read_footers, select_over_ray
 from mmcsal.distributed.select_store import Store
+from mmcsal.evaluation.probe import cross_validated, fit_classifier
 from mmcsal.rundir import PART_NAME, RunDir, is_part
 from mmcsal.selection import Selection, SelectSpec
 from mmcsal.selection.request import COST, WEIGHT
 from mmcsal.selection.spec import TotalCost
 from mmcsal.storage import StorageSpec, explained, is_of_service, open_uri
 
+EXPECTED_COLUMNS = {
+    "embeddings folder": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
+    "manifest": "the columns of a MANIFEST",
+    "select.earlier": "`sample_id`, as a selection has it",
+}
 REJECTS = "selection_rejects"  # beside rejects/, which belongs to ingest
 
 
@@ -32,17 +39,27 @@ def select_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
         InputError, TableError: the embeddings, or what is asked for, do not fit.
         RejectLimitError: more than `max_reject_fraction` of the rows have bad vectors.
     """
-    filesystem, files = run_dir.filesystem, run_dir.part_paths("embeddings")
-    if config.embeddings:
-        filesystem, infos = list_parquet(config.embeddings, config.storage)
-        files = [info.path for info in infos]
-    spec = with_ids(config.select, config.storage)
+    filesystem, files = embedding_files(config, run_dir)
+    labels = read_labels(config.select.labels, config.storage) if config.select.labels is not None else None
+    spec = with_ids(config.select, config.storage, labels)
+    classifier, learned = None, {}
+    if labels is not None:
+        samples = labeled_samples(labels, files, filesystem, where=repr(config.select.labels))
+        learned = {"num_labels": len(samples), "accuracy": cross_validated(samples)}
+        classifier = fit_classifier(samples.a_ND, samples.v_ND, [samples.classes[n] for n in samples.label_N])
     store = Store(run_dir, json.dumps(run_dir.started("selection"), sort_keys=True))
     columns = _columns(config, run_dir, spec, filesystem, files)
     selection = select_over_ray(
-        files, spec, filesystem=filesystem, columns=columns, seed=config.seed, progress=progress, store=store
+        files,
+        spec,
+        filesystem=filesystem,
+        columns=columns,
+        seed=config.seed,
+        classifier=classifier,
+        progress=progress,
+        store=store,
     )
-    selection = selection.with_uris(_uris(run_dir, selection))
+    selection = selection.with_uris(_uris(config, run_dir, selection))
     num_rejects = selection.rejects.num_rows
     if num_rejects:
         run_dir.write_part(REJECTS, PART_NAME.format(0), selection.rejects)
@@ -51,7 +68,18 @@ def select_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
     run_dir.write_part("selection", PART_NAME.format(0), selection.table)
     store.clear()
     counts = {"num_rejects": num_rejects} if num_rejects else {}
-    return {"num_selected": selection.table.num_rows, **counts, "summary": selection.summary}
+    return {"num_selected": selection.table.num_rows, **counts, **learned, "summary": selection.summary}
+
+
+def embedding_files(config: RunConfig, run_dir: RunDir) -> tuple[fs.FileSystem, list[str]]:
+    """The files of this run's embeddings, or of those made elsewhere, and where they lie.
+
+    Raises: InputError: there are none.
+    """
+    if not config.embeddings:
+        return run_dir.filesystem, run_dir.part_paths("embeddings")
+    filesystem, infos = list_parquet(config.embeddings, config.storage)
+    return filesystem, [info.path for info in infos]
 
 
 def _check_rejects(num_rejects: int, num_rows: int, config: RunConfig, run_dir: RunDir) -> None:
@@ -63,14 +91,27 @@ def _check_rejects(num_rejects: int, num_rows: int, config: RunConfig, run_dir: 
         )
 
 
-def with_ids(spec: SelectSpec, storage: StorageSpec | None = None) -> SelectSpec:
+def with_ids(spec: SelectSpec, storage: StorageSpec | None = None, labels: pa.Table | None = None) -> SelectSpec:
     """The spec with the ids of the files that it names.
 
+    Args: labels: of `select.labels`.
     Raises: InputError: a file cannot be read, or has no ids.
     """
     lists = {name: getattr(spec, name) for name in ("labeled", "include", "exclude")}
-    read = {name: _read_ids(name, path, storage) for name, path in lists.items() if isinstance(path, str)}
-    return spec.model_copy(update=read)
+    ids = {name: _read_ids(name, path, storage) if isinstance(path, str) else path for name, path in lists.items()}
+    known = labels.filter(labels["label"].is_valid())["sample_id"].to_pylist() if labels is not None else []
+    ids["labeled"] = tuple(dict.fromkeys([*ids["labeled"], *known]))
+    picked = [i for folder in spec.earlier for i in _read_picks(folder, storage)]
+    named = {*ids["labeled"], *ids["include"], *ids["exclude"]}
+    ids["exclude"] = (*ids["exclude"], *(i for i in dict.fromkeys(picked) if i not in named))
+    return spec.model_copy(update={**ids, "labels": None, "earlier": ()})
+
+
+def _read_picks(folder: str, storage: StorageSpec | None) -> list[str]:
+    """The ids of an earlier selection."""
+    filesystem, infos = list_parquet(folder, storage, what="select.earlier")
+    table = ds.dataset([i.path for i in infos], filesystem=filesystem, format="parquet").to_table(columns=["sample_id"])
+    return table["sample_id"].to_pylist()
 
 
 def _read_ids(name: str, path: str, storage: StorageSpec | None) -> tuple[str, ...]:
@@ -111,11 +152,12 @@ def _columns(
     wanted_by = {q.column: "select.quotas" for q in spec.quotas}
     if isinstance(spec.budget, TotalCost):
         wanted_by[COST] = "select.budget"
-    where = config.embeddings or run_dir.path("manifest")
+    has_own_columns = config.embeddings is not None and config.manifest is None
+    where = config.embeddings if has_own_columns else config.manifest or run_dir.path("manifest")
     names = {"sample_id", WEIGHT, *wanted_by}
-    source = run_dir.dataset("manifest", MANIFEST)
+    source = manifest_of(config, run_dir)
     try:
-        if config.embeddings:
+        if has_own_columns:
             schemas = [footer.schema.to_arrow_schema() for footer in read_footers(files, filesystem)]
             narrow = [pa.schema([field for field in schema if field.name in names]) for schema in schemas]
             common = pa.unify_schemas(narrow, promote_options="permissive")
@@ -140,29 +182,39 @@ def _columns(
         ) from error
 
 
-def list_parquet(folder: str, storage: StorageSpec | None = None) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
+def list_parquet(
+    folder: str, storage: StorageSpec | None = None, *, what: str = "embeddings folder"
+) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
     """The Parquet files below a folder, or the one file that it is, sorted by path, and where they lie.
 
     Raises: InputError: there are none.
     """
-    filesystem, root = open_uri(folder, storage, what="embeddings folder")
+    filesystem, root = open_uri(folder, storage, what=what)
     try:
         facts = filesystem.get_file_info(root)
         is_folder = facts.type == fs.FileType.Directory
         infos = filesystem.get_file_info(fs.FileSelector(root, recursive=True)) if is_folder else [facts]
     except OSError as error:
-        raise explained(error, "embeddings folder", folder) from error
+        raise explained(error, what, folder) from error
     found = [info for info in infos if is_part(info)]
     if not found:
-        what = "does not exist" if facts.type == fs.FileType.NotFound else "holds no .parquet file"
-        raise InputError(
-            f"embeddings folder {folder!r} {what}; expected Parquet files with `sample_id` and two "
-            "`<modality>_embedding` columns of fixed_size_list<float>"
-        )
+        fault = "does not exist" if facts.type == fs.FileType.NotFound else "holds no .parquet file"
+        raise InputError(f"{what} {folder!r} {fault}; expected Parquet files with {EXPECTED_COLUMNS[what]}")
     return filesystem, sorted(found, key=lambda info: info.path)
 
 
-def _uris(run_dir: RunDir, selection: Selection) -> pa.Table:
+def manifest_of(config: RunConfig, run_dir: RunDir) -> ds.Dataset:
+    """The run's own manifest, or the one that is named; empty where there is none.
+
+    Raises: InputError: what is named holds no Parquet files.
+    """
+    if config.manifest is None:
+        return run_dir.dataset("manifest", MANIFEST)
+    filesystem, infos = list_parquet(config.manifest, config.storage, what="manifest")
+    return ds.dataset([info.path for info in infos], filesystem=filesystem, format="parquet", schema=MANIFEST)
+
+
+def _uris(config: RunConfig, run_dir: RunDir, selection: Selection) -> pa.Table:
     """Where the picks lie; empty where the run has no manifest, as for embeddings made elsewhere."""
     picked = pc.field("sample_id").isin(pa.array(selection.sample_ids))
-    return run_dir.dataset("manifest", MANIFEST).to_table(columns=["sample_id", "uri"], filter=picked)
+    return manifest_of(config, run_dir).to_table(columns=["sample_id", "uri"], filter=picked)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmcsal.evaluation.data import Labeled
 from mmcsal.metrics.linear_probe import fit_logistic
 from mmcsal.selection.classifier import FusedClassifier, Head
 
@@ -29,6 +30,26 @@ def fit_classifier(a_ND: np.ndarray, v_ND: np.ndarray, labels: Sequence[str], *,
     views = [unit(x_ND) for x_ND in (a_ND, v_ND)]
     both, first, second = (_head(x_ND, label_N, c) for x_ND in (torch.cat(views, dim=1), *views))
     return FusedClassifier(tuple(classes.tolist()), both, (first, second))
+
+
+def cross_validated(samples: Labeled, *, num_folds: int = 5, c: float = 10.0) -> float | None:
+    """Accuracy on samples that a classifier of the others has not seen, over all folds; None of too few samples.
+
+    The folds follow the order of ids within each class, so they are the same every time.
+    """
+    if len(samples) < 2 * num_folds:
+        return None
+    order = np.argsort(samples.label_N, kind="stable")
+    fold_N = np.empty(len(samples), np.int64)
+    fold_N[order] = np.arange(len(samples)) % num_folds
+    num_right = 0
+    for fold in range(num_folds):
+        seen, unseen = samples.take(np.flatnonzero(fold_N != fold)), samples.take(np.flatnonzero(fold_N == fold))
+        found = fit_classifier(seen.a_ND, seen.v_ND, [seen.classes[n] for n in seen.label_N], c=c)
+        x_ND = torch.cat([unit(unseen.a_ND), unit(unseen.v_ND)], dim=1).numpy()
+        guesses = [found.classes[n] for n in found.both.logits(x_ND).argmax(axis=1)]
+        num_right += sum(g == unseen.classes[n] for g, n in zip(guesses, unseen.label_N, strict=True))
+    return num_right / len(samples)
 
 
 def unit(x_ND: np.ndarray) -> Tensor:

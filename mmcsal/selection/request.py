@@ -74,6 +74,11 @@ def make_pool(request: Request, hash_N: np.ndarray) -> Pool:
         can keep; with the numbers that clash.
     """
     spec = request.spec
+    if spec.labels is not None or spec.earlier:
+        raise InputError(
+            "select.labels, select.earlier: files are read by the `mmcsal` command only; pass `labeled`, `exclude` and "
+            "`classifier`"
+        )
     lists = {
         "labeled": sorted({*request.labeled, *_ids(spec.labeled)}),
         "include": sorted(set(_ids(spec.include))),

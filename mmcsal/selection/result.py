@@ -176,7 +176,7 @@ def _columns(outcome: Outcome, picks: _Picks) -> dict[str, Any]:
             )
             for mass, r, red, near, runner_up, included in facts
         ],
-        "round": pa.array(np.zeros(len(names), np.int32)),
+        "round": pa.array(np.full(len(names), spec.round, np.int32)),
     }  # fmt: skip
 
 

@@ -109,6 +109,12 @@ class SelectSpec(Spec):
     exclude: Ids = ()
     # Ids that have labels already: they cover what lies around them, and are never selected.
     labeled: Ids = ()
+    # A .csv or .parquet file of labels (sample_id, label): its samples are `labeled`, and warm starts learn from it.
+    labels: str | None = None
+    # Folders of selections of earlier rounds: what was picked there and has no label is not picked again.
+    earlier: tuple[str, ...] = ()
+    # Stands in the column `round` of the selection; 0 = the cold start.
+    round: Annotated[int, Field(ge=0)] = 0
     # Least and largest numbers of picks by value of a column.
     quotas: tuple[Quota, ...] = ()
     # What to do with rows whose vectors are missing, zero or not finite: stop, or leave them out as rejects.

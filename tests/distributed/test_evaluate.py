@@ -16,7 +16,7 @@ import ray
 from mmcsal.cli import main
 from mmcsal.config import load_config
 from mmcsal.contracts.embedding import vector_column
-from mmcsal.distributed.evaluate import labeled_samples, trials
+from mmcsal.distributed.evaluate import samples_of, trials
 from mmcsal.evaluation.spec import EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.rundir import RunDir
@@ -80,7 +80,7 @@ def test_every_trial_is_the_one_of_the_pure_function(evaluate, folder, tmp_path)
     found = trials(RunDir(str(tmp_path / "o")), spec)
     assert found.num_rows == len(spec.all_contenders) * 3 * 2
     config = load_config(None, [f"embeddings={folder / 'e'}", f"evaluate.labels={folder / 'labels.csv'}", *SETTINGS])
-    samples = labeled_samples(config, RunDir(str(tmp_path / "o")))
+    samples = samples_of(config, RunDir(str(tmp_path / "o")))
     assert len(samples) == 200
     expected = [
         row
