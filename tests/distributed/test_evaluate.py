@@ -141,7 +141,10 @@ def test_after_kill_9_it_goes_on_with_the_trials_that_are_missing(folder, tmp_pa
     [
         ("sample_id,class\nclip-000,x\n", "has no column 'label'"),
         ("sample_id,label\nclip-000,x\nclip-000,y\n", "labels that differ, first ['clip-000']"),
-        ("sample_id,label\nclip-000,x\nclip-001,x\n", "of 1 classes; give labels of at least two classes"),
+        (
+            "sample_id,label\nclip-000,x\nclip-001,x\n",
+            "of 1 classes; give a .csv or .parquet file with labels of at least two classes",
+        ),
         ("sample_id,label\nclip-000,x\nclip-001,y\n", "at least 10 are needed"),
         ("", "cannot be read"),
     ],
