@@ -21,7 +21,7 @@ from mmcsal.evaluation.probe import cross_validated, fit_classifier
 from mmcsal.rundir import PART_NAME, RunDir, is_part
 from mmcsal.selection import Selection, SelectSpec
 from mmcsal.selection.request import COST, WEIGHT
-from mmcsal.selection.spec import TotalCost
+from mmcsal.selection.spec import TotalCost, WarmStart
 from mmcsal.storage import StorageSpec, explained, is_of_service, open_uri
 
 EXPECTED_COLUMNS = {
@@ -46,7 +46,8 @@ def select_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
     if labels is not None:
         samples = labeled_samples(labels, files, filesystem, where=repr(config.select.labels))
         learned = {"num_labels": len(samples), "accuracy": cross_validated(samples)}
-        classifier = fit_classifier(samples.a_ND, samples.v_ND, [samples.classes[n] for n in samples.label_N])
+        if isinstance(spec.strategy, WarmStart):
+            classifier = fit_classifier(samples.a_ND, samples.v_ND, [samples.classes[n] for n in samples.label_N])
     store = Store(run_dir, json.dumps(run_dir.started("selection"), sort_keys=True))
     columns = _columns(config, run_dir, spec, filesystem, files)
     selection = select_over_ray(

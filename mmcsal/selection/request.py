@@ -110,7 +110,7 @@ def check_classifier(request: Request, widths: tuple[int, int]) -> None:
     if request.classifier is None:
         raise InputError(
             f"select.strategy: {kind} chooses by a classifier that earlier labels have trained; label a first batch of "
-            "a strategy that needs none (mmcsal), then pass `classifier`"
+            "a strategy that needs none (mmcsal), then use `mmcsal next-round --labels FILE`, or pass `classifier`"
         )
     found = tuple(len(head.weight_DC) for head in request.classifier.alone)
     if found != widths:

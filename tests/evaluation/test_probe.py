@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from mmcsal.evaluation.probe import fit_classifier
+from mmcsal.contracts.ids import hash_ids
+from mmcsal.evaluation import probe
+from mmcsal.evaluation.data import labeled
+from mmcsal.evaluation.probe import cross_validated, fit_classifier
 
 
 def samples(num_rows=120, seed=0):
@@ -41,3 +44,21 @@ def test_the_fit_does_not_depend_on_the_order_of_rows():
     one = fit_classifier(a_ND, v_ND, labels)
     other = fit_classifier(a_ND[order], v_ND[order], [labels[n] for n in order])
     np.testing.assert_allclose(one.both.weight_DC, other.both.weight_DC, atol=1e-4)
+
+
+def test_cross_validation_tells_what_new_samples_would_get(monkeypatch):
+    a_ND, v_ND, labels = samples(2000)
+    ids = [f"{n:04d}" for n in range(2000)]
+    seen = labeled(ids[:300], a_ND[:300], v_ND[:300], labels[:300])
+    found = fit_classifier(a_ND[:300], v_ND[:300], labels[:300])
+    x_ND = np.hstack([unit(a_ND[300:]), unit(v_ND[300:])])
+    guesses = np.array(found.classes)[found.both.logits(x_ND).argmax(axis=1)]
+    right = np.mean(guesses == np.array(labels[300:]))
+    assert cross_validated(seen) == pytest.approx(right, abs=0.06)
+    assert cross_validated(seen.take(np.arange(9))) is None
+    monkeypatch.setattr(probe, "MAX_VALIDATED", 100)
+    assert cross_validated(seen) == cross_validated(seen.take(_lowest(seen, 100)))
+
+
+def _lowest(seen, num_samples):
+    return np.sort(np.argsort(hash_ids(seen.ids.tolist(), salt="folds"))[:num_samples])
