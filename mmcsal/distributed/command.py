@@ -8,7 +8,7 @@ from contextlib import nullcontext, suppress
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError
-from mmcsal.distributed.evaluate import trials
+from mmcsal.distributed.evaluate import FOLDER, PAGE, trials
 from mmcsal.distributed.pipeline import plan, ray_stages, run_stages
 from mmcsal.distributed.progress import Status
 from mmcsal.distributed.ray_errors import cause_of, first_line_of, told_to_the_reader
@@ -108,5 +108,6 @@ def _say_result(config: RunConfig, run_dir: RunDir, names: Sequence[str], status
     if "evaluate" in names:
         for line in text_of(trials(run_dir, config.evaluate)):
             print(line)
+        status.say(f"evaluation: {run_dir.path(FOLDER, PAGE)}")
     if "report" in names:
         status.say(f"report: {run_dir.path('report', 'report.html')}")

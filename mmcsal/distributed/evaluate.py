@@ -16,11 +16,12 @@ from mmcsal.distributed.labels import labeled_samples, read_labels
 from mmcsal.distributed.partitions import Progress
 from mmcsal.distributed.select_stage import embedding_files, manifest_of
 from mmcsal.evaluation.data import Labeled
+from mmcsal.evaluation.page import render
 from mmcsal.evaluation.spec import BASELINE, Contender, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.rundir import RunDir
 
-FOLDER = "evaluation"
+FOLDER, PAGE = "evaluation", "evaluation.html"
 
 
 def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) 
     refused = _run(samples, spec, pending, run_dir, lambda n: progress(len(wanted) - len(pending) + n, len(wanted)))
     if BASELINE in refused:
         raise InputError(f"evaluate: {refused[BASELINE]}")
+    run_dir.write_bytes(render(trials(run_dir, spec), len(samples)), FOLDER, PAGE)
     counts = {"num_trials": len(wanted) - sum(task[0].name in refused for task in wanted.values())}
     warnings = [f"{name} was left out: {told}" for name, told in sorted(refused.items())]
     return {**counts, "num_samples": len(samples), **({"warnings": warnings} if warnings else {})}

@@ -19,6 +19,11 @@ class Line:
     p_value_B: list[float]  # that the gain is chance
     average_rank: float
 
+    @property
+    def cells(self) -> list[tuple[float, float, float]]:
+        """Mean, standard deviation and p-value by budget."""
+        return list(zip(self.mean_B, self.std_B, self.p_value_B, strict=True))
+
 
 def lines_of(trials: pa.Table) -> tuple[list[Line], Results]:
     """The strategies by average rank, the best first."""
@@ -49,8 +54,7 @@ def text_of(trials: pa.Table) -> list[str]:
     head = "".join(f"{f'{budget:.3g}':>17}" for budget in results.budgets)
     rows = ["accuracy in points by budget", f"{'':<{width}}{head}{'average rank':>15}"]
     for line in lines:
-        cells = zip(line.mean_B, line.std_B, line.p_value_B, strict=True)
-        told = "".join(f"{f'{mean:.1f} +- {std:.1f}' + ('*' if p < 0.01 else ' '):>17}" for mean, std, p in cells)
+        told = "".join(f"{f'{mean:.1f} +- {std:.1f}' + ('*' if p < 0.01 else ' '):>17}" for mean, std, p in line.cells)
         rows.append(f"{line.strategy:<{width}}{told}{line.average_rank:>15.2f}")
     rows.append(
         f"mean +- standard deviation over {len(results.seeds)} seeds; * differs from {BASELINE} with p < .01 "

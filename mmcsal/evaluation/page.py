@@ -1,0 +1,97 @@
+"""The page of an evaluation: one offline HTML file with its table, its curves and what each strategy prefers."""
+
+from base64 import b64encode
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mmcsal.evaluation.analysis import Difference, Results, difference
+from mmcsal.evaluation.figures import curves_png, preferences_png, told_budget
+from mmcsal.evaluation.spec import ABLATIONS, BASELINE
+from mmcsal.evaluation.table import Line, lines_of
+
+OURS = "mmcsal"
+PICTURED_BUDGET = 0.05  # the one of the paper's figures; the nearest that there is
+SIGNIFICANT = 0.01
+
+
+def render(trials: pa.Table, num_samples: int) -> bytes:
+    """The page; the same trials give the same bytes.
+
+    Args: trials: of the TRIAL schema, with the strategy `random`.
+    """
+    lines, results = lines_of(trials)
+    pictured = min(results.budgets, key=lambda budget: abs(budget - PICTURED_BUDGET))
+    names = [line.strategy for line in lines]
+    images = {
+        "curves": curves_png(results, names),
+        "preferences": preferences_png(preferences_of(trials, names, pictured)),
+    }
+    environment = Environment(
+        loader=PackageLoader("mmcsal.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    context = {
+        "lines": lines,
+        "budgets": [told_budget(budget) for budget in results.budgets],
+        "num_seeds": len(results.seeds),
+        "num_samples": num_samples,
+        "baseline": BASELINE,
+        "verdict": verdict(results, lines),
+        "ablations": ablations_of(results),
+        "pictured": told_budget(pictured),
+        "significant": SIGNIFICANT,
+        "images": {name: f"data:image/png;base64,{b64encode(png).decode()}" for name, png in images.items()},
+    }
+    return environment.get_template("evaluation.html.jinja").render(context).encode()
+
+
+def verdict(results: Results, lines: list[Line]) -> str:
+    """What the trials say of MMCSAL, in a sentence that claims no more than they show."""
+    if OURS not in results.strategies:
+        return f"{lines[0].strategy} has the best average rank of {len(lines)} strategies."
+    place = [line.strategy for line in lines].index(OURS) + 1
+    found = difference(results, OURS, BASELINE)
+    told = f"mmcsal is {_ordinal(place)} of {len(lines)} strategies by average rank; "
+    if not found.p_value < SIGNIFICANT:
+        return f"{told}over all budgets it cannot be told from random picks ({_signed(found)})."
+    return f"{told}over all budgets it is {'above' if found.mean > 0 else 'below'} random picks by {_signed(found)}."
+
+
+def ablations_of(results: Results) -> list[tuple[str, list[str]]]:
+    """What each part of the method is worth: mmcsal less mmcsal without it, by budget and over all of them."""
+    parts = [contender.name for contender in ABLATIONS if contender.name in results.strategies]
+    if OURS not in results.strategies:
+        return []
+    return [
+        (name, [_signed(difference(results, OURS, name, budget)) for budget in (*results.budgets, None)])
+        for name in parts
+    ]
+
+
+def preferences_of(trials: pa.Table, names: list[str], budget: float) -> dict[str, dict[str, Any]]:
+    """By strategy, in the mean over seeds: shares of the classes among its picks, agreement and density."""
+    rows = [row for row in trials.to_pylist() if row["budget"] == budget]
+    facts = {}
+    for name in names:
+        mine = [row for row in rows if row["strategy"] == name]
+        picks_SC = np.array([row["class_picks"] for row in mine], float)
+        facts[name] = {
+            "class_share": (picks_SC / picks_SC.sum(axis=1, keepdims=True)).mean(axis=0),
+            **{key: float(np.mean([row[key] for row in mine])) for key in ("agreement", "density")},
+        }
+    return facts
+
+
+def _signed(found: Difference) -> str:
+    error = "" if np.isnan(found.standard_error) else f" +- {100 * found.standard_error:.1f}"
+    return f"{100 * found.mean:+.1f}{error} points"
+
+
+def _ordinal(place: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(place, f"number {place}")
