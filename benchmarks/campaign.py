@@ -101,9 +101,19 @@ class Scene:
         nodes = [node for node in self.cluster.nodes[1:] if not node.ended()]
         return [(node, pid) for node in nodes for pid in node.pids() if WORKERS[stage] in _title(pid)]
 
+    def worker(self, stage: str) -> tuple[Node, int]:
+        """One of the processes that work for a stage, as soon as there is one; tasks of select live for a moment."""
+        found: list[tuple[Node, int]] = []
+
+        def look() -> bool:
+            found.extend(self.workers(stage))
+            return bool(found)
+
+        wait_until(look, LIMIT_S, f"{stage} has workers", PAUSE_S)
+        return found[0]
+
     def working_node(self, stage: str) -> Node:
-        wait_until(lambda: bool(self.workers(stage)), LIMIT_S, f"{stage} has workers", PAUSE_S)
-        return self.workers(stage)[0][0]
+        return self.worker(stage)[0]
 
 
 Fault = Callable[[Scene, str], None]
@@ -147,8 +157,7 @@ def slow_node(scene: Scene, stage: str) -> None:
 
 def crash_worker(scene: Scene, stage: str) -> None:
     """The process that works for the stage dies."""
-    scene.working_node(stage)
-    os.kill(scene.workers(stage)[0][1], signal.SIGKILL)
+    os.kill(scene.worker(stage)[1], signal.SIGKILL)
 
 
 def crash_decoder(scene: Scene, stage: str) -> None:

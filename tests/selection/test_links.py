@@ -32,7 +32,7 @@ def planned(pool, **settings):
     runner = LocalRunner([Shard("pool", ids, pool.a_ND, pool.v_ND, salt_of(0), ("a", "v"))])
     surveys = runner.prepare("error")
     request = request_of(spec, None, None, 0)
-    plan, _ = _plan(runner, spec, make_pool(request, np.sort(surveys[0].hash_N)), width_a=24, seed=0)
+    plan, _ = _plan(runner, request, make_pool(request, np.sort(surveys[0].hash_N)), width_a=24, seed=0)
     return plan, join([Bag.concat(bags) for bags in runner.over_shards(route, plan)])
 
 
