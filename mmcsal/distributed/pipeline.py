@@ -90,7 +90,7 @@ STAGES = (
         "select",
         "selection",
         select_clips,
-        lambda c: {"select": _dump(c.select), "seed": c.seed, **_named_files(c)},
+        lambda c: {"select": _dump(c.select), "seed": c.seed, **_named_files(c, _id_files(c), c.select.earlier)},
         resumes=False,
         is_cheap=True,
     ),
@@ -111,7 +111,7 @@ BESIDE = (
         "evaluate",
         "evaluation",
         evaluate_strategies,
-        lambda c: {"evaluate": _dump(c.evaluate)},
+        lambda c: {"evaluate": _dump(c.evaluate), **_named_files(c, [c.evaluate.labels])},
         after="embed",
         grows=frozenset(f"evaluate.{key}" for key in ("groups", "contenders", "num_seeds", "first_seed")),
     ),
@@ -318,15 +318,18 @@ def _digest_of_files(config: RunConfig) -> str:
     return _digest({"files": facts})
 
 
-def _named_files(config: RunConfig) -> Settings:
-    """Tells changed files of ids and labels; nothing where none are named."""
+def _id_files(config: RunConfig) -> list[str | None]:
     spec = config.select
-    paths = [path for path in (spec.labeled, spec.include, spec.exclude, spec.labels) if isinstance(path, str)]
+    return [path for path in (spec.labeled, spec.include, spec.exclude, spec.labels) if isinstance(path, str)]
+
+
+def _named_files(config: RunConfig, paths: Sequence[str | None], folders: Sequence[str] = ()) -> Settings:
+    """Tells changed files of ids and labels; nothing where none are named."""
     infos = []
-    for path in paths:
-        filesystem, place = open_uri(path, config.storage, what="select")
+    for path in filter(None, paths):
+        filesystem, place = open_uri(path, config.storage, what="file of ids or labels")
         infos.append(filesystem.get_file_info(place))
-    for folder in spec.earlier:
+    for folder in folders:
         infos += list_parquet(folder, config.storage, what="select.earlier")[1]
     return {"files": _digest({"files": [(i.path, i.size, i.mtime_ns) for i in infos]})} if infos else {}
 

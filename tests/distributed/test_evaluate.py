@@ -108,6 +108,16 @@ def test_more_seeds_and_strategies_add_to_what_is_there(evaluate, tmp_path):
     assert "other settings" in evaluate("evaluate.probe_c=1")[2]
 
 
+def test_trials_of_other_labels_are_not_mixed_in(evaluate, folder, tmp_path):
+    (folder / "changing.csv").write_text((folder / "labels.csv").read_text())
+    assert evaluate(labels="changing.csv")[0] == 0
+    (folder / "changing.csv").write_text((folder / "labels.csv").read_text().replace("class 1", "class 2"))
+    code, _, line = evaluate(labels="changing.csv")
+    assert code == 2
+    assert "evaluate of other settings (files was" in line
+    assert evaluate("--redo", "evaluate", labels="changing.csv")[0] == 0
+
+
 def test_after_kill_9_it_goes_on_with_the_trials_that_are_missing(folder, tmp_path):
     out = tmp_path / "o"
     command = [
