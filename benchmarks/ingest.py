@@ -21,7 +21,8 @@ from benchmarks.outcome import arguments, finish
 from mmcsal.config import RunConfig, load_config
 from mmcsal.datasets.synthetic import SyntheticSpec, generate
 from mmcsal.distributed.ingest import ingest_clips, scan_corpus
-from mmcsal.distributed.session import num_cluster_cpus, ray_session
+from mmcsal.distributed.resources import capacity
+from mmcsal.distributed.session import ray_session
 from mmcsal.media.spec import MediaSpec
 from mmcsal.rundir import RunDir
 
@@ -39,7 +40,7 @@ def main() -> None:
         paths = [str(files[i % len(files)].absolute()) for i in range(num_clips)]
         config = _config(Path(folder), paths)
         with ray_session(config.cluster):
-            num_cpus = num_cluster_cpus()
+            num_cpus = capacity(config.cluster).num_cpus
             _warm_up_ray()
             for round_ in range(num_rounds):
                 rates["loop"].append(num_clips / _loop_s(paths, config.media, num_cpus))
