@@ -154,9 +154,9 @@ def next_round(
 
     directory = RunDir(run_dir or "runs/default", storage_of(overrides or []))
     path = config or _saved_config(run_dir, overrides or [])
-    loaded = load_config(path, [*_budget_override(budget), *(overrides or [])])
-    absolute = labels if "://" in labels else str(Path(labels).expanduser().absolute())
-    _do(["select"], config_of(loaded, absolute, directory), None, check, print_config)
+    given = [f"select.labels={_quoted_path(labels)}", *_budget_override(budget)]
+    loaded = load_config(path, [*given, *(overrides or [])])
+    _do(["select"], config_of(loaded, directory), None, check, print_config)
 
 
 @app.command()

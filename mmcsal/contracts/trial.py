@@ -5,9 +5,7 @@ import pyarrow as pa
 TRIAL = pa.schema(
     [
         pa.field("strategy", pa.string(), nullable=False),
-        pa.field(
-            "budget", pa.float64(), nullable=False
-        ),  # as asked for: a share of the pool, or a count from 1 upwards
+        pa.field("budget", pa.float64(), nullable=False),  # as asked for: a share of the pool, or a count from 1 up
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("num_picks", pa.int64(), nullable=False),
         pa.field("num_pool", pa.int64(), nullable=False),

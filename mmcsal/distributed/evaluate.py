@@ -33,7 +33,7 @@ def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) 
     """
     spec = config.evaluate
     samples = samples_of(config, run_dir)
-    wanted = {name: task for task in _tasks(spec) if (name := part_name(*task, spec))}
+    wanted = {part_name(*task, spec): task for task in _tasks(spec)}
     done = set(run_dir.parts(FOLDER))
     pending = {name: task for name, task in wanted.items() if name not in done}
     progress(len(wanted) - len(pending), len(wanted))

@@ -31,11 +31,7 @@ def read_labels(
     filesystem, place = open_uri(path, storage, what="labels")
     try:
         with filesystem.open_input_file(place) as stream:
-            if place.lower().endswith(".parquet"):
-                table = pq.read_table(stream)
-            else:
-                text = csv.ConvertOptions(column_types={"sample_id": pa.string(), label: pa.string()})
-                table = csv.read_csv(stream, convert_options=text)
+            table = read_rows(stream, place, "sample_id", label)
         missing = [name for name in ("sample_id", label) if name not in table.column_names]
         if missing:
             raise InputError(
@@ -53,6 +49,14 @@ def read_labels(
             f"sample_id and {label}"
         ) from error
     return _one_each(pa.table(columns), path)
+
+
+def read_rows(stream: pa.NativeFile, place: str, *text_columns: str) -> pa.Table:
+    """A .parquet file, else a .csv file whose `text_columns` are strings even where they look like numbers."""
+    if place.lower().endswith(".parquet"):
+        return pq.read_table(stream)
+    text = csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string()))
+    return csv.read_csv(stream, convert_options=text)
 
 
 def _one_each(table: pa.Table, path: str) -> pa.Table:

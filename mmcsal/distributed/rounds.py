@@ -38,14 +38,14 @@ def next_round(run_dir: RunDir) -> Round:
     return Round(number, _uri(run_dir, number), tuple(earlier))
 
 
-def config_of(config: RunConfig, labels: str, run_dir: RunDir) -> RunConfig:
-    """The configuration of the next round: that of the run, with the labels so far.
+def config_of(config: RunConfig, run_dir: RunDir) -> RunConfig:
+    """The configuration of the next round.
 
-    Args: config: of the run, with the budget of the round and what else the caller asks for.
+    Args: config: of the run, with the labels so far, the budget of the round and what else the caller asks for.
     Raises: InputError: see `next_round`.
     """
     this = next_round(run_dir)
-    select = config.select.model_copy(update={"labels": labels, "earlier": this.earlier, "round": this.number})
+    select = config.select.model_copy(update={"earlier": this.earlier, "round": this.number})
     has_own = config.embeddings is None
     return config.model_copy(
         update={

@@ -6,18 +6,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
-from pyarrow import csv, fs
+from pyarrow import fs
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.embedding import SUFFIX
 from mmcsal.contracts.errors import InputError, RejectLimitError, TableError, on_one_line
 from mmcsal.contracts.manifest import MANIFEST
-from mmcsal.distributed.labels import labeled_samples, read_labels
+from mmcsal.distributed.labels import labeled_samples, read_labels, read_rows
 from mmcsal.distributed.partitions import Progress
 from mmcsal.distributed.select import read_footers, select_over_ray
 from mmcsal.distributed.select_store import Store
-from mmcsal.evaluation.probe import cross_validated, fit_classifier
+from mmcsal.evaluation.probe import cross_validated, fit_samples
 from mmcsal.rundir import PART_NAME, RunDir, is_part
 from mmcsal.selection import Selection, SelectSpec
 from mmcsal.selection.request import COST, WEIGHT
@@ -47,7 +46,7 @@ def select_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
         samples = labeled_samples(labels, files, filesystem, where=repr(config.select.labels))
         learned = {"num_labels": len(samples), "accuracy": cross_validated(samples)}
         if isinstance(spec.strategy, WarmStart):
-            classifier = fit_classifier(samples.a_ND, samples.v_ND, [samples.classes[n] for n in samples.label_N])
+            classifier = fit_samples(samples)
     store = Store(run_dir, json.dumps(run_dir.started("selection"), sort_keys=True))
     columns = _columns(config, run_dir, spec, filesystem, files)
     selection = select_over_ray(
@@ -120,11 +119,8 @@ def _read_ids(name: str, path: str, storage: StorageSpec | None) -> tuple[str, .
     filesystem, root = open_uri(path, storage, what=f"select.{name}")
     try:
         with filesystem.open_input_file(root) as stream:
-            if root.lower().endswith(".parquet"):
-                table = pq.read_table(stream)
-            elif root.lower().endswith(".csv"):
-                strings = csv.ConvertOptions(column_types={"sample_id": pa.string()})
-                table = csv.read_csv(stream, convert_options=strings)
+            if root.lower().endswith((".parquet", ".csv")):
+                table = read_rows(stream, root, "sample_id")
             else:
                 lines = stream.read().decode("utf-8-sig").splitlines()
                 table = pa.table({"sample_id": [line.strip() for line in lines if line.strip()]})

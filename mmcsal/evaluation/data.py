@@ -25,6 +25,11 @@ class Labeled:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def labels(self) -> list[str]:
+        """The class of each sample by name."""
+        return [self.classes[number] for number in self.label_N]
+
     def take(self, rows: np.ndarray) -> "Labeled":
         """The samples of these rows."""
         known = None if self.is_misaligned_N is None else self.is_misaligned_N[rows]

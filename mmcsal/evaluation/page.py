@@ -1,20 +1,18 @@
 """The page of an evaluation: one offline HTML file with its table, its curves and what each strategy prefers."""
 
-from base64 import b64encode
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmcsal.evaluation.analysis import Difference, Results, difference
 from mmcsal.evaluation.figures import curves_png, preferences_png, told_budget
 from mmcsal.evaluation.spec import ABLATIONS, BASELINE
-from mmcsal.evaluation.table import Line, lines_of
+from mmcsal.evaluation.table import SIGNIFICANT, Line, lines_of
+from mmcsal.report.templates import data_uri, templates
 
 OURS = "mmcsal"
 PICTURED_BUDGET = 0.05  # the one of the paper's figures; the nearest that there is
-SIGNIFICANT = 0.01
 
 
 def render(trials: pa.Table, num_samples: int) -> bytes:
@@ -29,13 +27,6 @@ def render(trials: pa.Table, num_samples: int) -> bytes:
         "curves": curves_png(results, names),
         "preferences": preferences_png(preferences_of(trials, names, pictured)),
     }
-    environment = Environment(
-        loader=PackageLoader("mmcsal.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     context = {
         "lines": lines,
         "budgets": [told_budget(budget) for budget in results.budgets],
@@ -46,9 +37,9 @@ def render(trials: pa.Table, num_samples: int) -> bytes:
         "ablations": ablations_of(results),
         "pictured": told_budget(pictured),
         "significant": SIGNIFICANT,
-        "images": {name: f"data:image/png;base64,{b64encode(png).decode()}" for name, png in images.items()},
+        "images": {name: data_uri(png, "png") for name, png in images.items()},
     }
-    return environment.get_template("evaluation.html.jinja").render(context).encode()
+    return templates().get_template("evaluation.html.jinja").render(context).encode()
 
 
 def verdict(results: Results, lines: list[Line]) -> str:

@@ -35,6 +35,11 @@ def fit_classifier(a_ND: np.ndarray, v_ND: np.ndarray, labels: Sequence[str], *,
     return FusedClassifier(tuple(classes.tolist()), both, (first, second))
 
 
+def fit_samples(samples: Labeled, *, c: float = 10.0) -> FusedClassifier:
+    """The classifier of all these samples; see `fit_classifier`."""
+    return fit_classifier(samples.a_ND, samples.v_ND, samples.labels, c=c)
+
+
 def cross_validated(samples: Labeled, *, num_folds: int = 5, c: float = 10.0) -> float | None:
     """Accuracy on samples that a classifier of the others has not seen, over all folds; None of too few samples.
 
@@ -51,10 +56,10 @@ def cross_validated(samples: Labeled, *, num_folds: int = 5, c: float = 10.0) ->
     num_right = 0
     for fold in range(num_folds):
         seen, unseen = samples.take(np.flatnonzero(fold_N != fold)), samples.take(np.flatnonzero(fold_N == fold))
-        found = fit_classifier(seen.a_ND, seen.v_ND, [seen.classes[n] for n in seen.label_N], c=c)
+        found = fit_samples(seen, c=c)
         x_ND = torch.cat([unit(unseen.a_ND), unit(unseen.v_ND)], dim=1).numpy()
         guesses = [found.classes[n] for n in found.both.logits(x_ND).argmax(axis=1)]
-        num_right += sum(g == unseen.classes[n] for g, n in zip(guesses, unseen.label_N, strict=True))
+        num_right += sum(guess == label for guess, label in zip(guesses, unseen.labels, strict=True))
     return num_right / len(samples)
 
 

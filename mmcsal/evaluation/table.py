@@ -7,6 +7,8 @@ import pyarrow as pa
 from mmcsal.evaluation.analysis import Results, average_ranks, difference, results_of
 from mmcsal.evaluation.spec import BASELINE
 
+SIGNIFICANT = 0.01  # p-value below which a difference is marked
+
 
 @dataclass(frozen=True)
 class Line:
@@ -54,7 +56,9 @@ def text_of(trials: pa.Table) -> list[str]:
     head = "".join(f"{f'{budget:.3g}':>17}" for budget in results.budgets)
     rows = ["accuracy in points by budget", f"{'':<{width}}{head}{'average rank':>15}"]
     for line in lines:
-        told = "".join(f"{f'{mean:.1f} +- {std:.1f}' + ('*' if p < 0.01 else ' '):>17}" for mean, std, p in line.cells)
+        told = "".join(
+            f"{f'{mean:.1f} +- {std:.1f}' + ('*' if p < SIGNIFICANT else ' '):>17}" for mean, std, p in line.cells
+        )
         rows.append(f"{line.strategy:<{width}}{told}{line.average_rank:>15.2f}")
     rows.append(
         f"mean +- standard deviation over {len(results.seeds)} seeds; * differs from {BASELINE} with p < .01 "

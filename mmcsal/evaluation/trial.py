@@ -8,7 +8,7 @@ import torch
 
 from mmcsal.contracts.ids import hash_ids
 from mmcsal.evaluation.data import Labeled, split
-from mmcsal.evaluation.probe import fit_classifier, unit
+from mmcsal.evaluation.probe import fit_samples, unit
 from mmcsal.evaluation.spec import BASELINE, GROUPS, Contender, EvaluateSpec
 from mmcsal.metrics.classification import calibration_error, class_recall, macro_f1
 from mmcsal.selection import select_pairs
@@ -36,7 +36,7 @@ def run_trial(samples: Labeled, contender: Contender, spec: EvaluateSpec, seed: 
         seconds = time.perf_counter() - begun_s
         key = {"strategy": contender.name, "budget": float(budget), "seed": seed, "num_picks": len(rows)}
         sizes = {"num_pool": len(pool), "num_test": len(test), "seconds": seconds}
-        classifier = fit_classifier(*_views(pool, rows), [pool.classes[n] for n in pool.label_N[rows]], c=spec.probe_c)
+        classifier = fit_samples(pool.take(rows), c=spec.probe_c)
         records.append(key | sizes | scores(classifier, test) | facts.of(rows))
     return records
 
@@ -99,7 +99,7 @@ def _picks(
         return _selected(pool, start, num_picks, seed)
     if num_picks <= len(held):
         return held
-    classifier = fit_classifier(*_views(pool, held), [pool.classes[n] for n in pool.label_N[held]], c=spec.probe_c)
+    classifier = fit_samples(pool.take(held), c=spec.probe_c)
     more = _selected(pool, contender, num_picks - len(held), seed, held=held, classifier=classifier)
     return np.concatenate([held, more])
 
@@ -112,10 +112,6 @@ def _selected(pool, contender: Contender, num_picks: int, seed: int, held=None, 
         config=contender.spec, seed=seed, classifier=classifier,
     )  # fmt: skip
     return np.searchsorted(pool.ids.astype(str), np.array(selection.sample_ids))
-
-
-def _views(pool: Labeled, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return pool.a_ND[rows], pool.v_ND[rows]
 
 
 def _neighbour_distances(joint_ND: np.ndarray) -> np.ndarray:

@@ -1,13 +1,10 @@
 """Writes the report: one offline HTML file, its pictures beside it, and the selection as CSV."""
 
 import csv
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmcsal.contracts.selection import SELECTION
 from mmcsal.report import figures, pictures, words
@@ -15,6 +12,7 @@ from mmcsal.report.budget import budget_of
 from mmcsal.report.facts import ContactClip, Pick, RunFacts
 from mmcsal.report.gather import gather, read_picks
 from mmcsal.report.spec import ReportSpec
+from mmcsal.report.templates import data_uri, templates
 from mmcsal.rundir import RunDir
 
 FOLDER = "report"
@@ -107,13 +105,7 @@ def selection_csv(picks: Sequence[Pick]) -> bytes:
 
 def render(facts: RunFacts, spec: ReportSpec, images: dict[str, bytes]) -> str:
     """The HTML. All text of the user goes through the template's escaping, none around it."""
-    environment = Environment(
-        loader=PackageLoader("mmcsal.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters.update(
         number=words.number,
         percent=words.percent,
@@ -136,7 +128,7 @@ def _context(facts: RunFacts, spec: ReportSpec, images: dict[str, bytes]) -> dic
         "listed": facts.picks[: spec.num_table_picks],
         "cards": [_card(clip, spec) for clip in facts.contact],
         "contact_legend": _contact_legend(facts),
-        "images": {name: _data_uri(png, "png") for name, png in images.items() if name != "contact_sheet"},
+        "images": {name: data_uri(png, "png") for name, png in images.items() if name != "contact_sheet"},
         "map_is_sample": facts.map_points is not None and facts.map_points.num_points < (facts.num_pool or 0),
         "budget": budget,
         "budget_sentences": words.budget_sentences(facts),
@@ -204,8 +196,8 @@ def _card(clip: ContactClip, spec: ReportSpec) -> Card:
     parts += [f"stands for {words.number(clip.pick.mass)}", f"alignment {clip.pick.alignment:.2f}"]
     return Card(
         pick=clip.pick,
-        strip=None if frames is None else _data_uri(pictures.strip_jpeg(frames, spec.num_frames_per_clip), "jpeg"),
-        mel=None if sound is None else _data_uri(pictures.log_mel_png(sound, clip.sample_rate_hz), "png"),
+        strip=None if frames is None else data_uri(pictures.strip_jpeg(frames, spec.num_frames_per_clip), "jpeg"),
+        mel=None if sound is None else data_uri(pictures.log_mel_png(sound, clip.sample_rate_hz), "png"),
         text=clip.text,
         caption=" · ".join(parts),
     )
@@ -220,7 +212,3 @@ def _contact_legend(facts: RunFacts) -> str:
     if any(c.text for c in facts.contact):
         parts.append("the text")
     return ", and ".join(parts)
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{b64encode(data).decode()}"

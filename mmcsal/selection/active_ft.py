@@ -17,7 +17,7 @@ from pydantic import Field
 
 from mmcsal.contracts.spec import Spec
 from mmcsal.selection.adam import Adam
-from mmcsal.selection.parametric import nearest_distinct, order_by_mass
+from mmcsal.selection.parametric import nearest_distinct, order_by_mass, unit_rows
 from mmcsal.selection.problem import Problem
 
 CHUNK_ROWS = 8192
@@ -94,10 +94,3 @@ def loss_and_gradient(
     gradient_PD = (share_P[:, None] * centre_PD - pulled_PD) / (num_rows * temperature)
     gradient_PD -= np.sum(gradient_PD * unit_PD, axis=1, keepdims=True) * unit_PD
     return loss / num_rows, gradient_PD / norm_P1
-
-
-def unit_rows(joint_ND: np.ndarray) -> np.ndarray:
-    """Quantised rows at unit norm, float32."""
-    unit_ND = joint_ND.astype(np.float32)
-    unit_ND /= np.sqrt(np.sum(unit_ND * unit_ND, axis=1, keepdims=True))
-    return unit_ND

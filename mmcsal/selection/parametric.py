@@ -85,8 +85,7 @@ def rank_rows(problem: Problem, spec: ParametricSpec) -> np.ndarray:
     Where limits may pass over some rows, twice as many vectors as picks are placed.
     """
     by_hash = np.argsort(problem.hash_N)
-    joint_ND = problem.joint_ND[by_hash].astype(np.float32)
-    joint_ND /= np.sqrt(np.sum(joint_ND * joint_ND, axis=1, keepdims=True))
+    joint_ND = unit_rows(problem.joint_ND[by_hash])
     weight_N = problem.weight_N[by_hash] if len(problem.weight_N) else np.ones(len(by_hash))
     is_open_N, fixed_LD = problem.is_open_N[by_hash], joint_ND[problem.is_labeled_N[by_hash]]
     num_vectors = min(problem.num_ranked, 2 * problem.num_picks, int(is_open_N.sum()))
@@ -96,6 +95,11 @@ def rank_rows(problem: Problem, spec: ParametricSpec) -> np.ndarray:
     )  # fmt: skip
     rows_P = nearest_distinct(theta_PD, joint_ND, is_open_N)
     return by_hash[rows_P[order_by_mass(rows_P, joint_ND, weight_N, fixed_LD)]]
+
+
+def unit_rows(joint_ND: np.ndarray) -> np.ndarray:
+    """Quantised rows at unit norm, float32."""
+    return _unit(joint_ND.astype(np.float32))
 
 
 def make_problem(
