@@ -12,9 +12,9 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.table import conform
 from mmcsal.contracts.trial import TRIAL
-from mmcsal.distributed.labels import labeled_samples, read_labels
+from mmcsal.distributed.labels import in_other_embeddings, labeled_samples, read_labels
 from mmcsal.distributed.partitions import Progress
-from mmcsal.distributed.select_stage import embedding_files, manifest_of
+from mmcsal.distributed.select_stage import embedding_files, list_parquet, manifest_of
 from mmcsal.evaluation.data import Labeled
 from mmcsal.evaluation.page import render
 from mmcsal.evaluation.spec import BASELINE, Contender, EvaluateSpec
@@ -37,7 +37,7 @@ def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) 
     done = set(run_dir.parts(FOLDER))
     pending = {name: task for name, task in wanted.items() if name not in done}
     progress(len(wanted) - len(pending), len(wanted))
-    refused = _run(samples, spec, pending, run_dir, lambda n: progress(len(wanted) - len(pending) + n, len(wanted)))
+    refused = _run(samples, config, pending, run_dir, lambda n: progress(len(wanted) - len(pending) + n, len(wanted)))
     if BASELINE in refused:
         raise InputError(f"evaluate: {refused[BASELINE]}")
     run_dir.write_bytes(render(trials(run_dir, spec), len(samples)), FOLDER, PAGE)
@@ -83,10 +83,22 @@ def _tasks(spec: EvaluateSpec) -> Iterator[tuple[Contender, int]]:
             yield contender, seed
 
 
-def _run(samples: Labeled, spec: EvaluateSpec, pending, run_dir: RunDir, progress) -> dict[str, str]:
+def _in_other_embeddings(samples: Labeled, folder: str, config: RunConfig) -> Labeled:
+    """Raises: InputError, TableError: the folder is none of embeddings, or some of these samples are missing there."""
+    filesystem, infos = list_parquet(folder, config.storage, what="embeddings of a contender")
+    return in_other_embeddings(samples, [info.path for info in infos], filesystem, where=folder)
+
+
+def _run(samples: Labeled, config: RunConfig, pending, run_dir: RunDir, progress) -> dict[str, str]:
     """Commits each trial when it is done; the strategies that refused, and what they said."""
+    spec = config.evaluate
     samples_ref = ray.put(samples)
-    waiting = {_trial.remote(samples_ref, contender, spec, seed): name for name, (contender, seed) in pending.items()}
+    folders = {contender.embeddings for contender, _ in pending.values()} - {None}
+    seen_ref = {None: None, **{folder: ray.put(_in_other_embeddings(samples, folder, config)) for folder in folders}}
+    waiting = {
+        _trial.remote(samples_ref, contender, spec, seed, seen_ref[contender.embeddings]): name
+        for name, (contender, seed) in pending.items()
+    }
     refused: dict[str, str] = {}
     num_done = 0
     while waiting:
@@ -103,9 +115,11 @@ def _run(samples: Labeled, spec: EvaluateSpec, pending, run_dir: RunDir, progres
 
 
 @ray.remote(num_cpus=1)
-def _trial(samples: Labeled, contender: Contender, spec: EvaluateSpec, seed: int) -> list[dict[str, Any]] | str:
+def _trial(
+    samples: Labeled, contender: Contender, spec: EvaluateSpec, seed: int, seen: Labeled | None
+) -> list[dict[str, Any]] | str:
     """The rows of a trial; what the strategy said where it refuses."""
     try:
-        return run_trial(samples, contender, spec, seed)
+        return run_trial(samples, contender, spec, seed, seen)
     except InputError as error:
         return str(error)

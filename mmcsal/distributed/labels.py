@@ -1,7 +1,9 @@
 """Labels as annotators hand them in, a .csv or .parquet file with an id and a label a row; and their embeddings."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -89,25 +91,54 @@ def labeled_samples(table: pa.Table, files: Sequence[str], filesystem: fs.FileSy
     Raises: InputError: labels of fewer than two classes. TableError: embeddings that break their schema.
     """
     table = table.filter(table["label"].is_valid())
+    found, num_embedded = _embeddings_of(table["sample_id"], files, filesystem)
+    places = pc.call_function("index_in", [found["sample_id"]], pc.SetLookupOptions(value_set=table["sample_id"]))
+    table = table.take(places)
+    classes = table["label"].unique()
+    if len(classes) < MIN_CLASSES:
+        raise InputError(
+            f"labels: {found.num_rows} of {num_embedded} embedded samples have a label in {where}, of "
+            f"{len(classes)} classes; give a .csv or .parquet file with labels of at least two classes"
+        )
+    known = None
+    if "aligned" in table.column_names and table["aligned"].null_count < table.num_rows:
+        known = [aligned is False for aligned in table["aligned"].to_pylist()]
+    return labeled(found["sample_id"].to_pylist(), *_views(found), table["label"].to_pylist(), known)
+
+
+def in_other_embeddings(samples: Labeled, files: Sequence[str], filesystem: fs.FileSystem, *, where: str) -> Labeled:
+    """The same samples, as another encoder sees them.
+
+    Raises: InputError: some are missing there. TableError: embeddings that break their schema.
+    """
+    found, _ = _embeddings_of(pa.array(samples.ids, pa.string()), files, filesystem)
+    if found.num_rows < len(samples):
+        missing = sorted(set(samples.ids) - set(found["sample_id"].to_pylist()))
+        raise InputError(
+            f"embeddings {where!r}: {len(missing)} of {len(samples)} labeled samples are not there, first "
+            f"{missing[:NUM_NAMED]}; embed them with this encoder too, or leave their labels out"
+        )
+    found = found.sort_by("sample_id")
+    a_ND, v_ND = _views(found)
+    return replace(samples, a_ND=a_ND, v_ND=v_ND)
+
+
+def _embeddings_of(ids: pa.Array | pa.ChunkedArray, files: Sequence[str], filesystem) -> tuple[pa.Table, int]:
+    """The embedded samples among these ids, and how many samples are embedded in all."""
     source = ds.dataset(list(files), filesystem=filesystem, format="parquet")
     vectors = [name for name in source.schema.names if name.endswith(SUFFIX)]
     if len(vectors) != 2 or "sample_id" not in source.schema.names:
         raise TableError(
             f"embeddings: expected sample_id and two columns <modality>{SUFFIX}, found {source.schema.names}"
         )
-    labeled_ids = table["sample_id"].combine_chunks()
-    found = source.to_table(columns=["sample_id", *vectors], filter=ds.field("sample_id").isin(labeled_ids))
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    found = source.to_table(columns=["sample_id", *vectors], filter=ds.field("sample_id").isin(ids))
     check_unique_ids(found["sample_id"], name="embeddings")
-    places = pc.call_function("index_in", [found["sample_id"]], pc.SetLookupOptions(value_set=labeled_ids))
-    table = table.take(places)
-    classes = table["label"].unique()
-    if len(classes) < MIN_CLASSES:
-        raise InputError(
-            f"labels: {found.num_rows} of {source.count_rows()} embedded samples have a label in {where}, of "
-            f"{len(classes)} classes; give a .csv or .parquet file with labels of at least two classes"
-        )
-    a_ND, v_ND = (read_vectors(found, name.removesuffix(SUFFIX)) for name in vectors)
-    known = None
-    if "aligned" in table.column_names and table["aligned"].null_count < table.num_rows:
-        known = [aligned is False for aligned in table["aligned"].to_pylist()]
-    return labeled(found["sample_id"].to_pylist(), a_ND, v_ND, table["label"].to_pylist(), known)
+    return found, source.count_rows()
+
+
+def _views(found: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors of both modalities, float32 [N, D]."""
+    first, second = (name.removesuffix(SUFFIX) for name in found.column_names if name.endswith(SUFFIX))
+    return read_vectors(found, first), read_vectors(found, second)

@@ -25,6 +25,7 @@ from mmcsal.storage import StorageSpec, explained, is_of_service, open_uri
 
 EXPECTED_COLUMNS = {
     "embeddings folder": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
+    "embeddings of a contender": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
     "manifest": "the columns of a MANIFEST",
     "select.earlier": "`sample_id`, as a selection has it",
 }

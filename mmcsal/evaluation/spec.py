@@ -17,6 +17,7 @@ class Contender(Spec):
     name: str
     select: dict[str, Any] = Field(default_factory=dict)  # as under `select` in the run configuration
     modality: Modality = BOTH  # a, v: the selection sees that one alone; the classifier always learns from both
+    embeddings: str | None = None  # a folder of other embeddings that the selection sees; the classifier does not
 
     @field_validator("select")
     @classmethod

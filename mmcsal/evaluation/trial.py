@@ -20,19 +20,40 @@ from mmcsal.selection.quantize import quantize_joint
 NUM_ANCHORS, NUM_DENSITY_NEIGHBOURS, CHUNK_ROWS = 512, 10, 1024
 
 
-def run_trial(samples: Labeled, contender: Contender, spec: EvaluateSpec, seed: int) -> list[dict[str, Any]]:
+def run_trial(
+    samples: Labeled, contender: Contender, spec: EvaluateSpec, seed: int, seen: Labeled | None = None
+) -> list[dict[str, Any]]:
     """A TRIAL row for each budget.
+
+    Args: seen: the same samples in other embeddings, which the strategy sees instead; the classifier does not.
+    """
+    pool, test = split(samples, test_fraction=spec.test_fraction, seed=seed)
+    if seen is not None:
+        seen = split(seen, test_fraction=spec.test_fraction, seed=seed)[0]
+    return trial_rows(pool, test, contender, spec, seed, PoolFacts(pool, seed), seen=seen)
+
+
+def trial_rows(
+    pool: Labeled,
+    test: Labeled,
+    contender: Contender,
+    spec: EvaluateSpec,
+    seed: int,
+    facts: "PoolFacts",
+    *,
+    seen: Labeled | None = None,
+) -> list[dict[str, Any]]:
+    """A TRIAL row for each budget, of a pool and a test set that know the same classes.
 
     A warm start begins with as many random picks as the smallest budget has; then it adds to what it holds at every
     budget, with a classifier of the labels so far. Cold starts choose for each budget anew, as in a first round.
     """
-    pool, test = split(samples, test_fraction=spec.test_fraction, seed=seed)
-    facts = PoolFacts(pool, seed)
+    seen = pool if seen is None else seen
     rows, records = np.zeros(0, np.int64), []
     for budget in spec.budgets:
         num_picks = budget if isinstance(budget, int) else max(round(budget * len(pool)), 1)
         begun_s = time.perf_counter()
-        rows = _picks(pool, contender, spec, min(num_picks, len(pool)), rows, seed)
+        rows = _picks(seen, contender, spec, min(num_picks, len(pool)), rows, seed)
         seconds = time.perf_counter() - begun_s
         key = {"strategy": contender.name, "budget": float(budget), "seed": seed, "num_picks": len(rows)}
         sizes = {"num_pool": len(pool), "num_test": len(test), "seconds": seconds}

@@ -166,6 +166,21 @@ def test_labels_that_do_not_do(evaluate, folder, text, told):
     assert told in line
 
 
+def test_a_contender_may_see_the_embeddings_of_another_encoder(evaluate, folder, tmp_path):
+    table = pq.read_table(folder / "e")
+    (tmp_path / "other").mkdir()
+    pq.write_table(table.take(np.arange(len(table))[::-1]), tmp_path / "other" / "all.parquet")
+    pq.write_table(table.slice(60), tmp_path / "part.parquet")
+    same = f"{{name: same, embeddings: {tmp_path / 'other'}}}"
+    code, out, _ = evaluate(f"evaluate.contenders=[{same}]")
+    assert code == 0
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert lines["same"] == lines["mmcsal"]
+    code, _, told = evaluate(f"evaluate.contenders=[{{name: part, embeddings: {tmp_path / 'part.parquet'}}}]")
+    assert code == 2
+    assert "60 of 200 labeled samples are not there, first ['clip-000'" in told
+
+
 def test_a_strategy_that_refuses_the_pool_is_left_out_and_told(evaluate):
     small = "{name: small, select: {strategy: {kind: k_center, max_pool_size: 20}}}"
     code, out, _ = evaluate(f"evaluate.contenders=[{small}]")

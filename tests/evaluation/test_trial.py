@@ -71,6 +71,18 @@ def test_a_strategy_that_sees_one_modality_is_blind_to_the_other(samples):
     assert differ[0] != differ[1]
 
 
+def test_a_strategy_that_sees_other_embeddings_picks_by_them_and_the_classifier_does_not_see_them(samples):
+    other = make(seed=5)
+    other = labeled(samples.ids.tolist(), other.a_ND, other.v_ND, samples.labels, samples.is_misaligned_N)
+    mmcsal = EVERYONE["mmcsal"]
+    plain, seeing = (run_trial(samples, mmcsal, SPEC, seed=0, seen=seen)[-1] for seen in (None, other))
+    elsewhere = run_trial(other, mmcsal, SPEC, seed=0)[-1]
+    assert seeing["class_picks"] == elsewhere["class_picks"] != plain["class_picks"]
+    assert seeing["accuracy"] != elsewhere["accuracy"]
+    at_random = [run_trial(samples, EVERYONE["random"], SPEC, seed=0, seen=seen)[-1] for seen in (None, other)]
+    assert at_random[0]["accuracy"] == at_random[1]["accuracy"]
+
+
 def test_a_classifier_that_knows_too_few_classes_is_wrong_on_the_others(samples):
     spec = EvaluateSpec(budgets=(1,))
     (row,) = run_trial(samples, EVERYONE["random"], spec, seed=0)
