@@ -130,11 +130,23 @@ def evaluate(
     print_config: PrintConfig = False,
 ) -> None:
     """Compare what labels buy with MMCSAL and with the methods that it replaces, on samples whose labels are known."""
-    given = [
-        *_embeddings_override(embeddings, out, run_dir),
-        *([f"evaluate.labels={_quoted_path(labels)}"] if labels else []),
-    ]
-    _execute(["evaluate"], given, overrides, config, out or run_dir, redo, check, print_config)
+    _judge("evaluate", overrides, labels, embeddings, out, config, run_dir, redo, check, print_config)
+
+
+@app.command()
+def tune(
+    overrides: Overrides = None,
+    labels: Annotated[str | None, typer.Option("--labels", help=LABELS_HELP)] = None,
+    embeddings: Embeddings = None,
+    out: Annotated[str | None, typer.Option("--out", help="run directory for the search; with --embeddings")] = None,
+    config: Config = None,
+    run_dir: RunDirOption = None,
+    redo: Redo = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """Search lambda_align, lambda_div or any key of `select`; with labels by what they buy, else by coverage."""
+    _judge("tune", overrides, labels, embeddings, out, config, run_dir, redo, check, print_config)
 
 
 @app.command("next-round")
@@ -189,6 +201,26 @@ def status(overrides: Overrides = None, run_dir: Annotated[str, typer.Option("--
     typer.echo(f"{content['state']} (updated {content['updated_at']}) {content.get('message', '')}".rstrip())
     for name, facts in content["stages"].items():
         typer.echo(f"  {name:<9} " + ", ".join(f"{key} {value}" for key, value in facts.items() if value != ""))
+
+
+def _judge(
+    stage: str,
+    overrides: Sequence[str] | None,
+    labels: str | None,
+    embeddings: str | None,
+    out: str | None,
+    config: str | None,
+    run_dir: str | None,
+    redo: str | None,
+    check: bool,
+    print_config: bool,
+) -> None:
+    """A stage that needs embeddings, and labels to judge by."""
+    given = [
+        *_embeddings_override(embeddings, out, run_dir),
+        *([f"evaluate.labels={_quoted_path(labels)}"] if labels else []),
+    ]
+    _execute([stage], given, overrides, config, out or run_dir, redo, check, print_config)
 
 
 def _execute(

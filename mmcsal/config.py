@@ -27,6 +27,7 @@ from mmcsal.report.spec import ReportSpec
 from mmcsal.selection.spec import SelectSpec
 from mmcsal.storage import StorageSpec, open_uri
 from mmcsal.training.spec import PretrainSpec
+from mmcsal.tuning.spec import TuneSpec
 
 SAMPLE_RATE_READERS = ("model.audio.log_mel.sample_rate_hz", "pretrain.augment.sample_rate_hz")
 
@@ -74,6 +75,7 @@ class RunConfig(Spec):
     embed: EmbedSpec = EmbedSpec()
     select: SelectSpec = SelectSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
+    tune: TuneSpec = TuneSpec()
     report: ReportSpec = ReportSpec()
     cluster: ClusterSpec = ClusterSpec()
     storage: StorageSpec = StorageSpec()

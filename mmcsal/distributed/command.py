@@ -8,15 +8,16 @@ from contextlib import nullcontext, suppress
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError
-from mmcsal.distributed.evaluate import FOLDER, PAGE, trials
+from mmcsal.distributed import evaluate, tune
 from mmcsal.distributed.pipeline import plan, ray_stages, run_stages
 from mmcsal.distributed.progress import Status
 from mmcsal.distributed.ray_errors import cause_of, first_line_of, told_to_the_reader
 from mmcsal.distributed.resources import HERE, Ask, Capacity, ask_of, capacity, refuse_impossible
 from mmcsal.distributed.session import cluster_address, ray_session
-from mmcsal.evaluation.table import text_of
+from mmcsal.evaluation.table import text_of as text_of_trials
 from mmcsal.lease import LeaseLostError
 from mmcsal.rundir import RunDir
+from mmcsal.tuning.text import text_of as text_of_tuning
 
 ACTIONS = {
     "committed": "committed already, will be skipped",
@@ -106,8 +107,13 @@ def _say_result(config: RunConfig, run_dir: RunDir, names: Sequence[str], status
     if "select" in names and selected is not None:
         status.say(f"selection: {selected['num_selected']} samples in {run_dir.path('selection')}")
     if "evaluate" in names:
-        for line in text_of(trials(run_dir, config.evaluate)):
+        for line in text_of_trials(evaluate.trials(run_dir, config.evaluate)):
             print(line)
-        status.say(f"evaluation: {run_dir.path(FOLDER, PAGE)}")
+        status.say(f"evaluation: {run_dir.path(evaluate.FOLDER, evaluate.PAGE)}")
+    if "tune" in names:
+        for line in text_of_tuning(tune.tuning(run_dir)):
+            print(line)
+        status.say(f"tune: the settings as YAML: {run_dir.path(tune.FOLDER, tune.FRAGMENT)}")
+        status.say(f"tune: {run_dir.path(tune.FOLDER, tune.PAGE)}")
     if "report" in names:
         status.say(f"report: {run_dir.path('report', 'report.html')}")

@@ -12,8 +12,9 @@ from pyarrow import csv, fs
 
 from mmcsal.contracts.embedding import SUFFIX, read_vectors
 from mmcsal.contracts.errors import InputError, TableError, on_one_line
+from mmcsal.contracts.ids import hash_ids
 from mmcsal.contracts.table import check_unique_ids
-from mmcsal.evaluation.data import Labeled, labeled
+from mmcsal.evaluation.data import Labeled, labeled, unlabeled
 from mmcsal.storage import StorageSpec, is_of_service, open_uri
 
 NUM_NAMED = 3
@@ -104,6 +105,17 @@ def labeled_samples(table: pa.Table, files: Sequence[str], filesystem: fs.FileSy
     if "aligned" in table.column_names and table["aligned"].null_count < table.num_rows:
         known = [aligned is False for aligned in table["aligned"].to_pylist()]
     return labeled(found["sample_id"].to_pylist(), *_views(found), table["label"].to_pylist(), known)
+
+
+def embedded_samples(files: Sequence[str], filesystem: fs.FileSystem, limit: int) -> Labeled:
+    """Embedded samples without labels; of more than `limit` those of lowest hash.
+
+    Raises: TableError: embeddings that break their schema.
+    """
+    ids = ds.dataset(list(files), filesystem=filesystem, format="parquet").to_table(columns=["sample_id"])["sample_id"]
+    lowest = np.argsort(hash_ids(ids.to_pylist(), salt="tune"), kind="stable")[:limit]
+    found, _ = _embeddings_of(ids.take(lowest), files, filesystem)
+    return unlabeled(found["sample_id"].to_pylist(), *_views(found))
 
 
 def in_other_embeddings(samples: Labeled, files: Sequence[str], filesystem: fs.FileSystem, *, where: str) -> Labeled:

@@ -22,6 +22,7 @@ from mmcsal.distributed.recover import with_retries
 from mmcsal.distributed.resources import ask_of, capacity, refuse_impossible, wait_for
 from mmcsal.distributed.select_stage import list_parquet, select_clips
 from mmcsal.distributed.session import ray_session
+from mmcsal.distributed.tune import JUDGED_BY, RAY_TUNE_NAME, tune_lambdas
 from mmcsal.report.build import build_report
 from mmcsal.rundir import RunDir
 from mmcsal.storage import open_uri
@@ -114,6 +115,20 @@ BESIDE = (
         lambda c: {"evaluate": _dump(c.evaluate), **_named_files(c, [c.evaluate.labels])},
         after="embed",
         grows=frozenset(f"evaluate.{key}" for key in ("groups", "contenders", "num_seeds", "first_seed")),
+    ),
+    Stage(
+        "tune",
+        "tuning",
+        tune_lambdas,
+        lambda c: {
+            "tune": _dump(c.tune),
+            "evaluate": c.evaluate.model_dump(mode="json", include=JUDGED_BY),
+            "select": _dump(c.select),
+            "seed": c.seed,
+            **_named_files(c, [c.evaluate.labels]),
+        },
+        committed=lambda run_dir: run_dir.folders("tuning", RAY_TUNE_NAME),
+        after="embed",
     ),
 )
 # Folders that a stage fills beside its own.

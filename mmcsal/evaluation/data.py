@@ -1,4 +1,4 @@
-"""Labeled embeddings, and how a seed splits them into a pool and a test set."""
+"""Labeled embeddings, and how a seed splits them into a pool and a test set; without labels, into two parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +24,11 @@ class Labeled:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is anything to learn."""
+        return len(self.classes) > 1
 
     @property
     def labels(self) -> list[str]:
@@ -53,6 +58,11 @@ def labeled(
     )
 
 
+def unlabeled(ids: Sequence[str], a_ND: np.ndarray, v_ND: np.ndarray) -> Labeled:
+    """Samples of one class without a name, sorted by id: they can be split and selected from."""
+    return labeled(ids, a_ND, v_ND, [""] * len(ids))
+
+
 def split(samples: Labeled, *, test_fraction: float, seed: int) -> tuple[Labeled, Labeled]:
     """The pool and the test set: of each class the samples of lowest hash are tested, and never selected.
 
@@ -70,7 +80,8 @@ def split(samples: Labeled, *, test_fraction: float, seed: int) -> tuple[Labeled
         is_test_N[rows[np.argsort(hash_N[rows])[:num_test]]] = True
     if is_test_N.sum() < MIN_TEST_ROWS:
         raise InputError(
-            f"evaluate: {int(is_test_N.sum())} of {len(samples)} labeled samples would be tested; "
-            f"at least {MIN_TEST_ROWS} are needed: give more labels, or raise evaluate.test_fraction"
+            f"evaluate: {int(is_test_N.sum())} of {len(samples)} samples would be tested; "
+            f"at least {MIN_TEST_ROWS} are needed: give more {'labels' if samples.has_labels else 'samples'}, or raise "
+            "evaluate.test_fraction"
         )
     return samples.take(np.flatnonzero(~is_test_N)), samples.take(np.flatnonzero(is_test_N))
