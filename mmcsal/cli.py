@@ -34,7 +34,8 @@ DEMO_OVERRIDES = (
 )
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="dotted config overrides")]
-Config = Annotated[str | None, typer.Option("--config", help="YAML file; default: the run's own, else built-in")]
+CONFIG_HELP = "YAML file; given more than once, later ones win; default: the run's own, else built-in"
+Config = Annotated[list[str] | None, typer.Option("--config", help=CONFIG_HELP)]
 RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="where the run keeps all it makes; path or URI")]
 Corpus = Annotated[str | None, typer.Option("--corpus", help="folder of videos, or a .csv/.parquet manifest")]
 BUDGET_HELP = "how many to label: a count, or a fraction below 1; or cost=120, what the batch may cost in all"
@@ -165,9 +166,9 @@ def next_round(
     from mmcsal.rundir import RunDir
 
     directory = RunDir(run_dir or "runs/default", storage_of(overrides or []))
-    path = config or _saved_config(run_dir, overrides or [])
+    paths = config or _saved_config(run_dir, overrides or [])
     given = [f"select.labels={_quoted_path(labels)}", *_budget_override(budget)]
-    loaded = load_config(path, [*given, *(overrides or [])])
+    loaded = load_config(paths, [*given, *(overrides or [])])
     _do(["select"], config_of(loaded, directory), None, check, print_config)
 
 
@@ -209,7 +210,7 @@ def _judge(
     labels: str | None,
     embeddings: str | None,
     out: str | None,
-    config: str | None,
+    config: Sequence[str] | None,
     run_dir: str | None,
     redo: str | None,
     check: bool,
@@ -227,7 +228,7 @@ def _execute(
     stages: Sequence[str] | None,
     given: Sequence[str],
     overrides: Sequence[str] | None,
-    config_path: str | None,
+    config_paths: Sequence[str] | None,
     run_dir: str | None,
     redo: str | None,
     check: bool,
@@ -239,9 +240,9 @@ def _execute(
     from mmcsal.config import load_config
 
     all_overrides = [*given, *(overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])]
-    if config_path is None and not fresh:
-        config_path = _saved_config(run_dir, overrides or [])
-    _do(stages, load_config(config_path, all_overrides), redo, check, print_config)
+    if not config_paths and not fresh:
+        config_paths = _saved_config(run_dir, overrides or [])
+    _do(stages, load_config(config_paths, all_overrides), redo, check, print_config)
 
 
 def _do(stages: Sequence[str] | None, config: "RunConfig", redo: str | None, check: bool, print_config: bool) -> None:
@@ -263,14 +264,14 @@ def _do(stages: Sequence[str] | None, config: "RunConfig", redo: str | None, che
     execute_stages(config, stages, redo)
 
 
-def _saved_config(run_dir: str | None, overrides: Sequence[str]) -> str | None:
+def _saved_config(run_dir: str | None, overrides: Sequence[str]) -> list[str]:
     """The configuration that a run was made with, so that a later command need not repeat it."""
     from mmcsal.config import storage_of
     from mmcsal.rundir import RunDir
 
     directory = RunDir(run_dir or "runs/default", storage_of(overrides))
     directory.check_reachable()
-    return f"{directory.uri}/config.yaml" if directory.exists("config.yaml") else None
+    return [f"{directory.uri}/config.yaml"] if directory.exists("config.yaml") else []
 
 
 def _corpus_override(corpus: str | None) -> list[str]:

@@ -98,14 +98,19 @@ class RunConfig(Spec):
         return content
 
 
-def load_config(path: str | None, overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration of a YAML file (None = the defaults) with `dotted.key=value` overrides on top.
+def load_config(paths: str | Sequence[str] | None, overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration of a YAML file, or of several (later ones win), with `dotted.key=value` overrides on top.
 
-    Raises: InputError: the file cannot be read, an override has no `=`, a key is unknown, or a value does not
+    Args: paths: none = the defaults.
+    Raises: InputError: a file cannot be read, an override has no `=`, a key is unknown, or a value does not
         fit; all that is wrong is told at once.
     """
-    content = _read_yaml(path, storage_of(overrides)) if path else {}
-    return _validated(content, overrides, path or "the configuration")
+    paths = [paths] if isinstance(paths, str) else list(paths or [])
+    storage = storage_of(overrides)
+    content: dict[str, Any] = {}
+    for path in paths:
+        content = _merged(content, _read_yaml(path, storage))
+    return _validated(content, overrides, ", ".join(paths) or "the configuration")
 
 
 def storage_of(overrides: Sequence[str]) -> StorageSpec:
@@ -143,6 +148,18 @@ def _read_yaml(path: str, storage: StorageSpec) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"config file {path!r} holds a {type(content).__name__}, expected `key: value` lines")
     return content
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Key by key; a part of another kind replaces the one below it whole."""
+    if below.get("kind", above.get("kind")) != above.get("kind", below.get("kind")):
+        return above
+    both = {key: _merged(below[key], above[key]) for key in below if _are_parts(below[key], above.get(key))}
+    return {**below, **above, **both}
+
+
+def _are_parts(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
 
 
 def _set_default(content: dict[str, Any], key: str, value: Any) -> None:

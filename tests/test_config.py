@@ -38,6 +38,24 @@ def test_overrides_win_over_the_file(tmp_path):
     assert (config.pretrain.epochs, config.pretrain.batch_size) == (7, 8)
 
 
+def test_of_several_files_the_later_one_wins_key_by_key(tmp_path):
+    below, above = str(tmp_path / "below.yaml"), str(tmp_path / "above.yaml")
+    Path(below).write_text(
+        "select: {budget: 7, lambda_align: 0.1, strategy: {kind: mmcsal, max_swap_passes: 3}}\nseed: 4"
+    )
+    Path(above).write_text("select: {lambda_align: 0.9, strategy: {max_cell_size: 99}}\n")
+    config = load_config([below, above], ["select.lambda_div=0.2"])
+    assert (config.seed, config.select.budget, config.select.lambda_align, config.select.lambda_div) == (4, 7, 0.9, 0.2)
+    assert config.select.strategy.model_dump(exclude={"max_rows_per_pick"}) == {
+        "kind": "mmcsal", "max_swap_passes": 3, "max_cell_size": 99
+    }  # fmt: skip
+    Path(above).write_text("select: {strategy: {kind: random}}\n")
+    assert load_config([below, above]).select.strategy.kind == "random"
+    Path(above).write_text("select: {lambda_algin: 0.9}\n")
+    with pytest.raises(InputError, match=r"below\.yaml, .*above\.yaml: .*did you mean 'select.lambda_align'"):
+        load_config([below, above])
+
+
 def test_a_resolved_config_loads_to_itself(tmp_path):
     config = load_config(None, ["corpus=/videos", "select.budget=0.1", "pretrain.objective.preset=paper", "seed=3"])
     (tmp_path / "c.yaml").write_text(to_yaml(config))

@@ -109,11 +109,11 @@ def _say_result(config: RunConfig, run_dir: RunDir, names: Sequence[str], status
     if "evaluate" in names:
         for line in text_of_trials(evaluate.trials(run_dir, config.evaluate)):
             print(line)
-        status.say(f"evaluation: {run_dir.path(evaluate.FOLDER, evaluate.PAGE)}")
+        status.say(f"evaluation: {run_dir.path(evaluate.PAGE)}")
     if "tune" in names:
         for line in text_of_tuning(tune.tuning(run_dir)):
             print(line)
-        status.say(f"tune: the settings as YAML: {run_dir.path(tune.FOLDER, tune.FRAGMENT)}")
-        status.say(f"tune: {run_dir.path(tune.FOLDER, tune.PAGE)}")
+        status.say(f"tune: settings for --config: {run_dir.path(tune.FRAGMENT)}")
+        status.say(f"tune: {run_dir.path(tune.PAGE)}")
     if "report" in names:
         status.say(f"report: {run_dir.path('report', 'report.html')}")

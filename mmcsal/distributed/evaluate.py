@@ -21,7 +21,8 @@ from mmcsal.evaluation.spec import BASELINE, Contender, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.rundir import RunDir
 
-FOLDER, PAGE = "evaluation", "evaluation.html"
+FOLDER = "evaluation"
+PAGE = "evaluation.html"  # beside the folder, which holds a table and nothing else
 
 
 def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) 
     refused = _run(samples, config, pending, run_dir, lambda n: progress(len(wanted) - len(pending) + n, len(wanted)))
     if BASELINE in refused:
         raise InputError(f"evaluate: {refused[BASELINE]}")
-    run_dir.write_bytes(render(trials(run_dir, spec), len(samples)), FOLDER, PAGE)
+    run_dir.write_bytes(render(trials(run_dir, spec), len(samples)), PAGE)
     counts = {"num_trials": len(wanted) - sum(task[0].name in refused for task in wanted.values())}
     warnings = [f"{name} was left out: {told}" for name, told in sorted(refused.items())]
     return {**counts, "num_samples": len(samples), **({"warnings": warnings} if warnings else {})}

@@ -53,7 +53,7 @@ def _trainer(config: RunConfig, run_dir: RunDir) -> TorchTrainer:
         ),
         run_config=RayRunConfig(
             name=RAY_TRAIN_NAME,
-            storage_path=run_dir.path("checkpoints"),
+            storage_path=run_dir.place("checkpoints"),  # of this attempt: a resume sweeps away all others
             storage_filesystem=None if run_dir.is_local else run_dir.filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             # Ray's own limit counts the failures of a whole run; see `recover.with_retries`.

@@ -15,6 +15,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import optuna
 import pyarrow as pa
 import pyarrow.dataset as ds
 import ray
@@ -42,8 +43,9 @@ from mmcsal.tuning.spec import Choice, Settings, TuneSpec, settings_of, simulate
 from mmcsal.tuning.text import verdict
 from mmcsal.tuning.trial import measure
 
-FOLDER, FRAGMENT, PAGE = "tuning", "best.yaml", "tuning.html"
-RAY_TUNE_NAME = "ray_tune"  # Ray Tune's own folder below tuning/
+FOLDER = "tuning"
+FRAGMENT, PAGE = "tuned.yaml", "tuning.html"  # beside the folder, which holds a table
+RAY_TUNE_NAME = "_ray_tune"  # Ray Tune's own folder below tuning/, which readers of tables pass over
 JUDGED_BY = {"labels", "label_column", "aligned_column", "test_fraction", "probe_c"}  # keys of `evaluate`
 REFUSED = -1.0  # score of settings that a strategy refuses: below every accuracy and coverage
 MAX_SHARE = 0.5  # of the part that is selected from: with more there is little to choose
@@ -53,6 +55,7 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "5",  # what a kill may lose
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command as it does in every stage
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the results are in our table
+    "RAY_AIR_NEW_OUTPUT": "0",  # prints, however quiet it is told to be
 }
 # Told how many trials have ended. Not in the callback: Tune saves that with its state, and a terminal cannot be saved.
 _show: Callable[[int], None] = print
@@ -94,8 +97,8 @@ def tune_lambdas(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
     table = _table(rows)
     outcome = outcome_of(table)
     run_dir.write_part(FOLDER, PART_NAME.format(0), table)
-    run_dir.write_bytes(fragment_of(outcome, _heading(outcome, config)).encode(), FOLDER, FRAGMENT)
-    run_dir.write_bytes(render(table, outcome), FOLDER, PAGE)
+    run_dir.write_bytes(fragment_of(outcome, _heading(outcome, config)).encode(), FRAGMENT)
+    run_dir.write_bytes(render(table, outcome), PAGE)
     warnings += [f"{len(refused)} settings were refused, first: {refused[0]}"] if refused else []
     counts = {"num_trials": len(found), "num_samples": len(samples)}
     return {**counts, **({"warnings": warnings} if warnings else {})}
@@ -199,6 +202,7 @@ def _search(trials: Trials, run_dir: RunDir, progress: Progress) -> list[Found]:
     global _show
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     spec = trials.spec
     grid_size = prod(len(axis.values) for axis in spec.space.values() if isinstance(axis, Choice))
     num_trials = grid_size if spec.search == "grid" else spec.num_trials
@@ -212,7 +216,7 @@ def _search(trials: Trials, run_dir: RunDir, progress: Progress) -> list[Found]:
 
 def _tuner(trials: Trials, run_dir: RunDir) -> tune.Tuner:
     """A new search, or the one that was killed."""
-    storage_path = run_dir.path(FOLDER)
+    storage_path = run_dir.place(FOLDER)
     filesystem = None if run_dir.is_local else run_dir.filesystem
     path = f"{storage_path}/{RAY_TUNE_NAME}"
     if tune.Tuner.can_restore(path, storage_filesystem=filesystem):

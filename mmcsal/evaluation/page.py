@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmcsal.evaluation.analysis import Difference, Results, difference
+from mmcsal.evaluation.analysis import Results, difference
 from mmcsal.evaluation.figures import curves_png, preferences_png, told_budget
-from mmcsal.evaluation.spec import ABLATIONS, BASELINE
-from mmcsal.evaluation.table import SIGNIFICANT, Line, lines_of
+from mmcsal.evaluation.spec import ABLATIONS, BASELINE, OURS
+from mmcsal.evaluation.table import SIGNIFICANT, Line, lines_of, told_points
 from mmcsal.report.templates import data_uri, templates
 
-OURS = "mmcsal"
 PICTURED_BUDGET = 0.05  # the one of the paper's figures; the nearest that there is
 
 
@@ -37,6 +36,8 @@ def render(trials: pa.Table, num_samples: int) -> bytes:
         "ablations": ablations_of(results),
         "pictured": told_budget(pictured),
         "significant": SIGNIFICANT,
+        "ours": OURS if OURS in results.strategies else None,
+        "told_points": told_points,
         "images": {name: data_uri(png, "png") for name, png in images.items()},
     }
     return templates().get_template("evaluation.html.jinja").render(context).encode()
@@ -50,8 +51,9 @@ def verdict(results: Results, lines: list[Line]) -> str:
     found = difference(results, OURS, BASELINE)
     told = f"mmcsal is {_ordinal(place)} of {len(lines)} strategies by average rank; "
     if not found.p_value < SIGNIFICANT:
-        return f"{told}over all budgets it cannot be told from random picks ({_signed(found)})."
-    return f"{told}over all budgets it is {'above' if found.mean > 0 else 'below'} random picks by {_signed(found)}."
+        return f"{told}over all budgets it cannot be told from random picks ({told_points(found)} points)."
+    way = "above" if found.mean > 0 else "below"
+    return f"{told}over all budgets it is {way} random picks by {told_points(found)} points."
 
 
 def ablations_of(results: Results) -> list[tuple[str, list[str]]]:
@@ -60,7 +62,7 @@ def ablations_of(results: Results) -> list[tuple[str, list[str]]]:
     if OURS not in results.strategies:
         return []
     return [
-        (name, [_signed(difference(results, OURS, name, budget)) for budget in (*results.budgets, None)])
+        (name, [told_points(difference(results, OURS, name, budget)) for budget in (*results.budgets, None)])
         for name in parts
     ]
 
@@ -77,11 +79,6 @@ def preferences_of(trials: pa.Table, names: list[str], budget: float) -> dict[st
             **{key: float(np.mean([row[key] for row in mine])) for key in ("agreement", "density")},
         }
     return facts
-
-
-def _signed(found: Difference) -> str:
-    error = "" if np.isnan(found.standard_error) else f" +- {100 * found.standard_error:.1f}"
-    return f"{100 * found.mean:+.1f}{error} points"
 
 
 def _ordinal(place: int) -> str:

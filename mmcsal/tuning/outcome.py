@@ -51,14 +51,18 @@ class Outcome:
 
 
 def finalists_of(table: pa.Table, num_finalists: int) -> list[int]:
-    """The best settings of the search but the present ones; of those given up early none.
+    """The best settings of the search that differ from the present ones; of those given up early none.
 
     Args: table: of the TUNING schema.
     """
     lines = lines_of(table)
     most = max(line.num_seeds for line in lines)
-    whole = [line.setting for line in lines if line.num_seeds == most and line.setting != PRESENT]
-    return whole[:num_finalists]
+    (present,) = (line.settings for line in lines if line.setting == PRESENT)
+    found: list[Line] = []
+    for line in lines:
+        if line.num_seeds == most and line.settings not in [present, *(other.settings for other in found)]:
+            found.append(line)
+    return [line.setting for line in found[:num_finalists]]
 
 
 def outcome_of(table: pa.Table) -> Outcome:

@@ -23,8 +23,8 @@ def render(table: pa.Table, outcome: Outcome) -> bytes:
         "lines": outcome.lines,
         "present": PRESENT,
         "objective": outcome.objective,
-        "verdict": verdict(outcome),
-        "worth": worth(outcome),
+        "verdict": _sentence(verdict(outcome)),
+        "worth": [_sentence(told) for told in worth(outcome)],
         "finalist": outcome.finalist,
         "gain": told_gain(outcome.gain, outcome.objective),
         "num_search_seeds": _num_seeds(table, SEARCH),
@@ -35,6 +35,11 @@ def render(table: pa.Table, outcome: Outcome) -> bytes:
         "images": {name: data_uri(png, "png") for name, png in images.items()},
     }
     return templates().get_template("tuning.html.jinja").render(context).encode()
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
 
 
 def _num_seeds(table: pa.Table, phase: str) -> int:

@@ -47,7 +47,7 @@ class Choice(Spec):
 Axis = Range | Choice
 DEFAULT_SPACE: dict[str, Axis] = {
     "select.lambda_align": Range(low=0.0, high=2.0),
-    "select.lambda_div": Range(low=0.0, high=0.5),
+    "select.lambda_div": Choice(values=(0.0, 0.05, 0.1, 0.25)),  # a range would never draw 0
 }
 
 

@@ -1,6 +1,7 @@
 """`mmcsal evaluate` on real Ray: every trial once, whatever was killed, and the table of what they were worth."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,43 +9,24 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
 
-from mmcsal.cli import main
 from mmcsal.config import load_config
-from mmcsal.contracts.embedding import vector_column
 from mmcsal.distributed.evaluate import samples_of, trials
 from mmcsal.evaluation.spec import EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.rundir import RunDir
+from tests.distributed.pool import NUM_LABELED, run_here, write_pool
 
-NUM_ROWS, NUM_CLASSES = 240, 6
 SETTINGS = ["evaluate.budgets=[12, 30]", "evaluate.num_seeds=3"]
 TIME_LIMIT_S = 180
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Embeddings of classes, one pair in ten shuffled, and a file of labels that knows it."""
-    root, rng = tmp_path_factory.mktemp("evaluate"), np.random.default_rng(0)
-    label_N = rng.choice(NUM_CLASSES, NUM_ROWS, p=[0.4, 0.25, 0.15, 0.1, 0.05, 0.05])
-    latent_ND = rng.normal(size=(NUM_CLASSES, 8))[label_N] + 0.5 * rng.normal(size=(NUM_ROWS, 8))
-    video_ND, audio_ND = (np.tanh(latent_ND @ rng.normal(size=(8, d))).astype(np.float32) for d in (10, 14))
-    rows = np.flatnonzero(rng.random(NUM_ROWS) < 0.1)
-    audio_ND[rows] = audio_ND[np.roll(rows, 1)]
-    ids = [f"clip-{n:03d}" for n in range(NUM_ROWS)]
-    table = pa.table(
-        {"sample_id": ids, "video_embedding": vector_column(video_ND), "audio_embedding": vector_column(audio_ND)}
-    )
-    (root / "e").mkdir()
-    for n in range(2):
-        pq.write_table(table.slice(120 * n, 120), root / "e" / f"{n}.parquet")
-    lines = [f"{i},class {label},{n not in rows}" for n, (i, label) in enumerate(zip(ids, label_N, strict=True))]
-    (root / "labels.csv").write_text("\n".join(["sample_id,label,aligned", *lines[:200], "elsewhere,class 1,true"]))
-    return root
+    return write_pool(tmp_path_factory.mktemp("evaluate"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,12 +41,9 @@ def evaluate(folder, tmp_path, monkeypatch, capsys):
     """Runs the command in this process and the session of this file; its exit code, stdout and last line of stderr."""
 
     def run(*arguments: str, labels: str = "labels.csv") -> tuple[int, str, str]:
-        command = ["mmcsal", "evaluate", "--embeddings", str(folder / "e"), "--labels", str(folder / labels)]
-        monkeypatch.setattr(sys, "argv", [*command, "--out", str(tmp_path / "o"), *SETTINGS, *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        told = capsys.readouterr()
-        return end.value.code or 0, told.out, (told.err.strip().splitlines() or [""])[-1]
+        start = ["evaluate", "--embeddings", str(folder / "e"), "--labels", str(folder / labels)]
+        code, out, err = run_here(monkeypatch, capsys, *start, "--out", str(tmp_path / "o"), *SETTINGS, *arguments)
+        return code, out, (err.strip().splitlines() or [""])[-1]
 
     return run
 
@@ -81,7 +60,7 @@ def test_every_trial_is_the_one_of_the_pure_function(evaluate, folder, tmp_path)
     assert found.num_rows == len(spec.all_contenders) * 3 * 2
     config = load_config(None, [f"embeddings={folder / 'e'}", f"evaluate.labels={folder / 'labels.csv'}", *SETTINGS])
     samples = samples_of(config, RunDir(str(tmp_path / "o")))
-    assert len(samples) == 200
+    assert len(samples) == NUM_LABELED
     expected = [
         row
         for seed in range(3)
@@ -92,7 +71,7 @@ def test_every_trial_is_the_one_of_the_pure_function(evaluate, folder, tmp_path)
     assert untimed == [{k: v for k, v in row.items() if k != "seconds"} for row in expected]
     table = out.strip().splitlines()
     assert {line.split()[0] for line in table[2:-1]} == {contender.name for contender in spec.all_contenders}
-    ranks = [float(line.split()[-1]) for line in table[2:-1]]
+    ranks = [float(re.findall(r" (\d+\.\d\d)\b", line)[0]) for line in table[2:-1]]  # accuracies have one digit
     assert ranks == sorted(ranks)
 
 

@@ -102,7 +102,11 @@ def test_killed_in_ingest_pretrain_and_embed_the_selection_is_the_same(undisturb
         process.send_signal(signal.SIGKILL)
         assert run_dir.committed(STAGE_FOLDERS[stage]) is None, f"{stage} was over before the kill"
         process.communicate()
+        if stage == "pretrain":
+            before_training = Path(run_dir.path("metrics", run_dir.parts("metrics")[0]))
+            written_ns = before_training.stat().st_mtime_ns
     output = finish(start(*arguments, "--run-dir", run_dir.uri, "cluster.num_cpus=2"))
+    assert before_training.stat().st_mtime_ns == written_ns, "training began anew instead of from its checkpoint"
     assert "embed: resumed" in output
     assert output.count("committed already") == 3
     assert selection(Path(run_dir.root)).equals(selection(undisturbed))

@@ -100,3 +100,5 @@ def test_the_text_marks_what_differs_from_random():
     assert lines[2].startswith("mmcsal")
     assert lines[2].count("*") == 2
     assert [line.count("*") for line in lines[3:5]] == [0, 0]
+    assert re.search(r" \+19\.\d\d \+- 0\.\d\d$", lines[3])  # what mmcsal is ahead
+    assert "ahead" not in "".join(text_of(table_of({"other": 0.2, "random": 0.0})))

@@ -1,0 +1,138 @@
+"""`mmcsal tune` on real Ray Tune: every trial once, on two CPUs, whatever was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from mmcsal.config import load_config
+from mmcsal.distributed.tune import tuning_samples
+from mmcsal.rundir import RunDir
+from mmcsal.selection import SelectSpec
+from mmcsal.tuning.spec import with_settings
+from mmcsal.tuning.trial import measure
+from tests.distributed.pool import run_here, write_pool
+
+SETTINGS = ["select.budget=24", "tune.num_seeds=2", "tune.num_check_seeds=3", "tune.num_finalists=2"]
+TIME_LIMIT_S = 240
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_pool(tmp_path_factory.mktemp("tune"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_cpus():
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def arguments_of(folder: Path, out: Path, *others: str) -> list[str]:
+    return ["tune", "--embeddings", str(folder / "e"), "--out", str(out), *SETTINGS, *others]
+
+
+def table_of(out: Path) -> pa.Table:
+    """As plain pyarrow reads it: whatever else lies there must not disturb."""
+    return pq.read_table(out / "tuning")
+
+
+@pytest.fixture(scope="module")
+def killed(folder, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """20 trials on two CPUs, killed by SIGKILL in between; the run directory, and what the second command said."""
+    out = tmp_path_factory.mktemp("killed") / "o"
+    command = [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments_of(folder, out)]
+    command += ["--labels", str(folder / "labels.csv"), "cluster.num_cpus=2"]
+    environment = {**os.environ, "RAY_ADDRESS": ""}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline_s = time.monotonic() + TIME_LIMIT_S
+    while num_ended(out) < 4 and process.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    _, told = process.communicate()
+    assert 4 <= num_ended(out) < 20, told
+    return out, subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIME_LIMIT_S)
+
+
+def test_twenty_trials_on_two_cpus_survive_kill_9(killed):
+    out, done = killed
+    assert done.returncode == 0, done.stderr
+    assert "tune: resumed" in done.stderr
+    assert num_ended(out) == 20  # a search begun anew would have left more
+    told = done.stdout.splitlines()
+    assert told[0].split()[:2] == ["setting", "accuracy"]
+    assert any("rank correlation of coverage" in line for line in told)
+    assert any("is better than the present one" in line or "are kept" in line for line in told)
+    assert (out / "tuning.html").stat().st_size > 10_000
+
+
+def test_what_was_killed_finds_what_the_undisturbed_finds_and_the_pure_function(
+    folder, killed, tmp_path, monkeypatch, capsys
+):
+    labels = str(folder / "labels.csv")
+    code, _, told = run_here(monkeypatch, capsys, *arguments_of(folder, tmp_path / "o", "--labels", labels))
+    assert code == 0, told
+    undisturbed = table_of(tmp_path / "o").drop_columns("seconds")
+    assert undisturbed.equals(table_of(killed[0]).drop_columns("seconds"))
+    rows = undisturbed.to_pylist()
+    assert {row["setting"] for row in rows if row["phase"] == "search"} == set(range(21))
+    assert len({row["settings"] for row in rows}) > 10
+    config = load_config(None, [f"embeddings={folder / 'e'}", f"evaluate.labels={labels}"])
+    samples = tuning_samples(config, RunDir(str(tmp_path / "o")))
+    for row in [row for row in rows if row["setting"] in {0, 3, 20}]:
+        select = with_settings(SelectSpec(), json.loads(row["settings"]))
+        (expected,) = measure(samples, select, budgets=(0.1,), seed=row["seed"])
+        del expected["seconds"]
+        assert {key: row[key] for key in expected} == expected
+
+
+def test_the_answer_is_a_configuration(folder, killed, tmp_path, monkeypatch, capsys):
+    fragment = killed[0] / "tuned.yaml"
+    select = ["select", "--embeddings", str(folder / "e"), "--out", str(tmp_path / "o"), "--print-config"]
+    code, resolved, _ = run_here(monkeypatch, capsys, *select, "--config", str(fragment))
+    assert code == 0
+    (tmp_path / "resolved.yaml").write_text(resolved)
+    spec = load_config(str(tmp_path / "resolved.yaml")).select
+    assert spec.lambda_align == load_config(str(fragment)).select.lambda_align
+
+
+def num_ended(out: Path) -> int:
+    """Trials that Ray Tune's own state calls ended."""
+    num = 0
+    for path in (out / "tuning").glob("*/_ray_tune/experiment_state-*.json"):
+        try:
+            content = json.loads(path.read_text())
+        except ValueError:  # just being written
+            return 0
+        num += sum(json.loads(trial[0])["status"] == "TERMINATED" for trial in content["trial_data"])
+    return num
+
+
+def test_without_labels_a_grid_is_judged_by_coverage_and_what_refuses_is_told(folder, tmp_path, monkeypatch, capsys):
+    kinds = "[{kind: mmcsal}, {kind: random}, {kind: k_center, max_pool_size: 20}]"
+    grid = [f"tune.space={{select.strategy: {{values: {kinds}}}}}", "tune.search=grid", "tune.early_stop=true"]
+    code, out, told = run_here(monkeypatch, capsys, *arguments_of(folder, tmp_path / "o", *grid))
+    assert code == 0, told
+    assert "there are no labels" in out
+    assert "1 settings were refused" in told
+    rows = table_of(tmp_path / "o").to_pylist()
+    assert all(row["accuracy"] is None for row in rows)
+    assert {json.loads(row["settings"])["select.strategy"]["kind"] for row in rows} == {"mmcsal", "random"}
+
+
+def test_what_cannot_be_tuned_is_told(folder, tmp_path, monkeypatch, capsys):
+    for wrong, sentence in (
+        ("tune.space={pretrain.epochs: {values: [1]}}", "only keys of `select` can be tuned"),
+        ("select.budget={cost: 3}", "tune.budgets: select.budget is a total cost"),
+    ):
+        code, _, told = run_here(monkeypatch, capsys, *arguments_of(folder, tmp_path / "o", wrong))
+        assert (code, sentence in told) == (2, True), told
