@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmcsal.evaluation.analysis import Difference, Results, difference
+from mmcsal.evaluation.analysis import Difference, Results, difference, results_of
 from mmcsal.evaluation.figures import curves_png, preferences_png, told_budget
-from mmcsal.evaluation.spec import ABLATIONS, BASELINE
+from mmcsal.evaluation.spec import ABLATIONS, BASELINE, OURS
 from mmcsal.evaluation.table import SIGNIFICANT, Line, lines_of
 from mmcsal.report.templates import data_uri, templates
 
-OURS = "mmcsal"
 PICTURED_BUDGET = 0.05  # the one of the paper's figures; the nearest that there is
 
 
@@ -20,7 +19,8 @@ def render(trials: pa.Table, num_samples: int) -> bytes:
 
     Args: trials: of the TRIAL schema, with the strategy `random`.
     """
-    lines, results = lines_of(trials)
+    results = results_of(trials)
+    lines = lines_of(results)
     pictured = min(results.budgets, key=lambda budget: abs(budget - PICTURED_BUDGET))
     names = [line.strategy for line in lines]
     images = {

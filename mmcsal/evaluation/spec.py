@@ -68,7 +68,7 @@ ABLATIONS = (
     Contender(name="mmcsal_no_swaps", select={"strategy": {"kind": "mmcsal", "max_swap_passes": 0}}),
 )
 GROUPS = {"cold_start": COLD_START, "warm_start": WARM_START, "unimodal": UNIMODAL, "ablations": ABLATIONS}
-BASELINE = "random"
+OURS, BASELINE = "mmcsal", "random"
 
 
 class EvaluateSpec(Spec):
