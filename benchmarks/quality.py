@@ -1,43 +1,56 @@
-"""What the selection is worth on real two-view data: the accuracy of a classifier that learns from the picks alone.
+"""What a selection is worth on real two-view data: `mmcsal evaluate`'s trials of every cold-start strategy.
 
-Four sets (digits, UCI mfeat pix+fou, Letter, Satellite), four conditions (clean; 10% or 20% of the pairs shuffled; a
-20:1 long tail with 10% shuffled), budgets of 1 to 20% of the pool. For each seed a stratified third of the rows, at
-most 2000, is the test: it keeps the set's own class shares and is never shuffled. The rest is the pool: first its
-classes are cut to a long tail, then it is subsampled (Letter to 2500, Satellite to 2000 rows), then shuffled. A
-shuffled pair has the label of its first view. Every arm sees the same pool of a seed and no label; a logistic
-regression (C = 10, on both views at unit norm) learns from the picks and their labels.
+Four sets (halves of digits, UCI mfeat pix and zer, Letter, Satellite), four conditions (clean; 10% or 20% of the pairs
+shuffled; a 20:1 long tail with 10% shuffled), the budgets and the classifier of the protocol. For each seed a
+stratified third of the rows, at most 2000, is the test: it keeps the set's own class shares and is never shuffled. The
+rest is the pool: first its classes are cut to a long tail, then it is subsampled (Letter and Satellite to 1500 rows,
+which a full run of 25 minutes on 2 cores allows), then shuffled. A shuffled pair has the label of its first view.
 
-Differences are paired by set, condition, budget and seed, averaged within a seed first; +- is the standard error over
-the seeds. No choice was made on these seeds; a quick run takes others.
+Accuracies are averaged over sets and conditions seed by seed, so differences are paired. +- is their standard error
+over the seeds, corrected for splits that overlap (Nadeau & Bengio 2003; `mmcsal.evaluation.analysis`), and so are the
+p-values; in the table of accuracies it is the standard deviation over the seeds. Ranks are taken in every trial among
+the cold starts, ablations aside. No choice was made on these seeds; a quick run takes others, and pools of 200 rows.
 """
 
-import itertools
-import json
 import os
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks import pools
 from benchmarks.outcome import arguments, finish
 from benchmarks.pools import Pool
-from mmcsal.selection import MmcsalSpec, SelectSpec, select_pairs
+from mmcsal.evaluation.analysis import Difference, Results, average_ranks, averaged, difference, results_of
+from mmcsal.evaluation.data import Labeled
+from mmcsal.evaluation.spec import BASELINE, COLD_START, OURS, EvaluateSpec
+from mmcsal.evaluation.table import SIGNIFICANT, lines_of, text_of
+from mmcsal.evaluation.trial import PoolFacts, trial_rows
 
 FOLDER = Path("runs/benchmark-quality")
-SETS = {"digits": pools.digits, "mfeat": pools.mfeat, "letter": pools.letter, "satellite": pools.satellite}
-MAX_POOL_ROWS = {"letter": 2500, "satellite": 2000}
+SETS = {
+    "digits": pools.digits,
+    "mfeat": partial(pools.mfeat, "pix", "zer"),
+    "letter": pools.letter,
+    "satellite": pools.satellite,
+}
+MAX_POOL_ROWS = {"letter": 1500, "satellite": 1500}
 MAX_TEST_ROWS = 2000
-BUDGETS = (0.01, 0.02, 0.05, 0.10, 0.20)
-FIRST_SEED, NUM_SEEDS = 1000, 20
-C_OF_PROBE = 10.0
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+SPEC = EvaluateSpec(groups=("cold_start", "ablations"), num_seeds=12, first_seed=3000)
+QUICK_SETS, QUICK_POOL_ROWS = ("digits", "mfeat"), 200
+QUICK_SPEC = EvaluateSpec(groups=("cold_start", "ablations"), num_seeds=2, budgets=(0.05, 0.20))
+PEER, UNALIGNED = "kmeans_nearest", "mmcsal_no_alignment"
+COLD_STARTS = tuple(contender.name for contender in COLD_START)
+CHECKED_BUDGET = 0.05  # where random picks have to be beaten, and from where shuffled pairs are counted
+MAX_SHUFFLED_SHARE, MIN_CLEAN_GAIN = 1 / 3, -0.002
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -56,210 +69,158 @@ CONDITIONS = {
 }
 
 
-# ---- arms: pool, number of picks, seed -> the rows picked ------------------------------------------------------------
-
-
-def selected(pool: Pool, budget: int, seed: int, **changes: Any) -> np.ndarray:
-    """The picks of `select_pairs`, with these changes to the default spec."""
-    selection = select_pairs(pool.a_ND, pool.v_ND, budget, config=SelectSpec(**changes), seed=seed)
-    return np.array([int(sample_id) for sample_id in selection.sample_ids])
-
-
-def kmeans_nearest(pool: Pool, budget: int, seed: int) -> np.ndarray:
-    """The sample nearest to each centre of k-means on the joint embedding; one that is taken is passed over."""
-    from sklearn.cluster import KMeans
-
-    z_ND = joint(pool)
-    centre_KD = KMeans(budget, n_init=1, random_state=seed).fit(z_ND).cluster_centers_
-    distance_KN = (centre_KD**2).sum(1, keepdims=True) - 2 * centre_KD @ z_ND.T  # less |z|^2, which is 1 everywhere
-    picks: list[int] = []
-    for distance_N in distance_KN:
-        distance_N[picks] = np.inf
-        picks.append(int(distance_N.argmin()))
-    return np.array(picks)
-
-
-def at_random(pool: Pool, budget: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).choice(len(pool), budget, replace=False)
-
-
-Arm = Callable[[Pool, int, int], np.ndarray]
-ARMS: dict[str, Arm] = {
-    "default": selected,
-    "no swap": partial(selected, strategy=MmcsalSpec(max_swap_passes=0)),
-    "no alignment": partial(selected, lambda_align=0, num_anchors=8),  # unused anchors, most of the time: same picks
-    "k-means nearest": kmeans_nearest,
-    "random": at_random,
-}
-OTHERS = ("k-means nearest", "random", "no swap", "no alignment")  # what the default is compared with
-
-
 # ---- one job ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Trial:
-    """The pool that the arms select from, which of its rows are shuffled, and the test."""
+class Place(NamedTuple):
+    """A set under a condition: trials are compared within it."""
 
-    pool: Pool
-    is_shuffled_N: np.ndarray
-    test: Pool
+    set_name: str
+    condition: str
 
 
-def job(
-    set_name: str,
-    condition: str,
-    seed: int,
-    budgets: Sequence[float] = BUDGETS,
-    arms: Mapping[str, Arm] = ARMS,
-) -> list[dict[str, Any]]:
-    """One record for each budget and arm on one trial.
+class Job(NamedTuple):
+    """All contenders and budgets on one pool."""
 
-    A record holds accuracy in points, classes (the share of the pool's classes among the picks) and shuffled (the
-    share of shuffled pairs among the picks / in the pool; None where the pool has none).
-    """
-    trial = trial_of(set_name, condition, seed)
-    records = []
-    for budget, (arm, pick) in itertools.product(budgets, arms.items()):
-        picks = pick(trial.pool, max(round(budget * len(trial.pool)), 1), seed)
-        key = {"set": set_name, "condition": condition, "seed": seed, "budget": budget, "arm": arm}
-        records.append({**key, **_measure(trial, picks)})
-    return records
+    place: Place
+    seed: int
+    spec: EvaluateSpec
+    max_pool_rows: int | None = None
 
 
-def trial_of(set_name: str, condition: str, seed: int) -> Trial:
+def run(job: Job) -> list[dict[str, Any]]:
+    """Rows of TRIAL with their place."""
+    pool, test = pool_and_test(job.place, job.seed, job.max_pool_rows)
+    facts = PoolFacts(pool, job.seed)
+    return [
+        {**job.place._asdict(), **row}
+        for contender in job.spec.all_contenders
+        for row in trial_rows(pool, test, contender, job.spec, job.seed, facts)
+    ]
+
+
+def pool_and_test(place: Place, seed: int, max_pool_rows: int | None = None) -> tuple[Labeled, Labeled]:
     """The same split for all conditions of a seed."""
     from sklearn.model_selection import train_test_split
 
-    whole, what = _whole(set_name), CONDITIONS[condition]
-    assert whole.label_N is not None
+    whole, what = _whole(place.set_name), CONDITIONS[place.condition]
+    label_N = _labels(whole)
     pool_rows, test_rows = train_test_split(
-        np.arange(len(whole)), test_size=1 / 3, stratify=whole.label_N, random_state=seed
+        np.arange(len(whole)), test_size=SPEC.test_fraction, stratify=label_N, random_state=seed
     )
     if len(test_rows) > MAX_TEST_ROWS:
         test_rows, _ = train_test_split(
-            test_rows, train_size=MAX_TEST_ROWS, stratify=whole.label_N[test_rows], random_state=seed
+            test_rows, train_size=MAX_TEST_ROWS, stratify=label_N[test_rows], random_state=seed
         )
     pool = whole.take(pool_rows)
     if what.tail_ratio > 1:
         pool = pools.long_tail(pool, what.tail_ratio, seed)
-    kept = np.random.default_rng(seed).permutation(len(pool))[: MAX_POOL_ROWS.get(set_name)]
-    return Trial(*pools.shuffled(pool.take(kept), what.shuffled, seed), whole.take(test_rows))
-
-
-def joint(pool: Pool) -> np.ndarray:
-    """Both views at unit norm, side by side, / sqrt 2."""
-    views = [view_ND / np.linalg.norm(view_ND, axis=1, keepdims=True) for view_ND in (pool.a_ND, pool.v_ND)]
-    return np.hstack(views) / np.sqrt(2)
+    kept = np.random.default_rng(seed).permutation(len(pool))[:max_pool_rows]
+    pool, is_shuffled_N = pools.shuffled(pool.take(kept), what.shuffled, seed)
+    classes = tuple(f"{number:02d}" for number in range(label_N.max() + 1))
+    return _labeled(pool, classes, is_shuffled_N), _labeled(whole.take(test_rows), classes)
 
 
 _whole = cache(lambda set_name: SETS[set_name]())
 
 
-def _measure(trial: Trial, picks: np.ndarray) -> dict[str, float | None]:
-    learned = trial.pool.take(picks)
-    share = trial.is_shuffled_N.mean()
-    return {
-        "accuracy": 100 * _accuracy(learned, trial.test),
-        "classes": len(np.unique(learned.label_N)) / len(np.unique(trial.pool.label_N)),
-        "shuffled": float(trial.is_shuffled_N[picks].mean() / share) if share else None,
-    }
+def _labeled(rows: Pool, classes: tuple[str, ...], is_shuffled_N: np.ndarray | None = None) -> Labeled:
+    ids = np.array([f"{number:05d}" for number in range(len(rows))], object)
+    return Labeled(ids, rows.a_ND, rows.v_ND, _labels(rows), classes, is_shuffled_N)
 
 
-def _accuracy(learned: Pool, test: Pool) -> float:
-    from sklearn.linear_model import LogisticRegression
-
-    assert learned.label_N is not None
-    if len(np.unique(learned.label_N)) == 1:  # nothing to learn: it can only say this class
-        return float((test.label_N == learned.label_N[0]).mean())
-    x_ND, x_test_ND = (np.sqrt(2) * joint(pool) for pool in (learned, test))  # each view at unit norm
-    probe = LogisticRegression(C=C_OF_PROBE, max_iter=2000)
-    with warnings.catch_warnings():  # many classes among few picks are no mistake
-        warnings.filterwarnings("ignore", message="The number of unique classes")
-        probe.fit(x_ND, learned.label_N)
-    return float(probe.score(x_test_ND, test.label_N))
+def _labels(rows: Pool) -> np.ndarray:
+    assert rows.label_N is not None
+    return rows.label_N
 
 
 # ---- results ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Results:
-    """Figures of all jobs as arrays over arms, sets (T), conditions, budgets and seeds (R)."""
+class Study:
+    """The results at every place, and what is made of all of them or of those of one set or condition (`of`)."""
 
-    arms: tuple[str, ...]
-    sets: tuple[str, ...]
-    conditions: tuple[str, ...]
-    budgets: tuple[float, ...]
-    figures_ATCBR: dict[str, np.ndarray]  # by name of the figure: accuracy, classes, shuffled; nan where unknown
+    accuracy: Mapping[Place, Results]
+    shuffled: Mapping[Place, Results]  # share of shuffled pairs among the picks / in the pool; nan where there are none
 
     @staticmethod
-    def of(records: Sequence[Mapping[str, Any]]) -> "Results":
-        """The results of records in any order."""
-        keys = ("arm", "set", "condition", "budget", "seed")
-        found = {key: dict.fromkeys(record[key] for record in records) for key in keys}
-        axes = {
-            "arm": list(found["arm"]),
-            "set": [name for name in SETS if name in found["set"]],
-            "condition": [name for name in CONDITIONS if name in found["condition"]],
-            "budget": sorted(found["budget"]),
-            "seed": sorted(found["seed"]),
-        }
-        figures = {name: np.full([*map(len, axes.values())], np.nan) for name in ("accuracy", "classes", "shuffled")}
-        for record in records:
-            place = tuple(names.index(record[key]) for key, names in axes.items())
-            for name, array in figures.items():
-                array[place] = np.nan if record[name] is None else record[name]
-        arms, sets, conditions, budgets, _ = map(tuple, axes.values())
-        return Results(arms, sets, conditions, budgets, figures)
+    def of_rows(rows: Sequence[Mapping[str, Any]]) -> "Study":
+        """Of what jobs gave, in any order of the jobs."""
+        found: dict[Place, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            found.setdefault(Place(row["set_name"], row["condition"]), []).append(row)
+        order = [Place(set_name, condition) for set_name in SETS for condition in CONDITIONS]
+        tables = {place: pa.Table.from_pylist(found[place]) for place in order if place in found}
+        accuracy, shuffled = (
+            {place: _results(table, figure) for place, table in tables.items()}
+            for figure in ("accuracy", "misaligned_share")
+        )
+        return Study(accuracy, shuffled)
 
-    def difference(self, other: str, where: tuple[Any, ...] = (), *, arm: str = "default") -> tuple[float, float]:
-        """Accuracy of an arm less another arm's, in points, and its standard error over the seeds.
+    @property
+    def names(self) -> list[str]:
+        """The conditions, then the sets."""
+        found = [*(place.condition for place in self.accuracy), *(place.set_name for place in self.accuracy)]
+        return list(dict.fromkeys(found))
 
-        `where` indexes sets, conditions, budgets as `at` does; what it leaves is averaged.
-        """
-        accuracy_ATCBR = self.figures_ATCBR["accuracy"]
-        difference_TCBR = accuracy_ATCBR[self.arms.index(arm)] - accuracy_ATCBR[self.arms.index(other)]
-        by_seed_R = difference_TCBR[where].mean(axis=(0, 1, 2))
-        return float(by_seed_R.mean()), float(by_seed_R.std(ddof=1) / np.sqrt(len(by_seed_R)))
+    def mean(self, of: str | None = None) -> Results:
+        return averaged(list(_chosen(self.accuracy, of)))
 
-    def mean(self, name: str, arm: str, where: tuple[Any, ...] = ()) -> float:
-        """A figure of one arm, averaged over what `where` leaves."""
-        return float(self.figures_ATCBR[name][self.arms.index(arm)][where].mean())
+    def ranks(self, of: str | None = None) -> dict[str, float]:
+        """Average rank of the cold starts."""
+        found = [average_ranks(results, COLD_STARTS) for results in _chosen(self.accuracy, of)]
+        return {name: float(np.mean([ranks[name] for ranks in found])) for name in COLD_STARTS}
+
+    def shares(self, strategy: str, condition: str) -> dict[float, float]:
+        """By budget, the share of shuffled pairs among the picks / in the pool."""
+        results = averaged(list(_chosen(self.shuffled, condition)))
+        return dict(zip(results.budgets, results.of(strategy).mean(axis=1).tolist(), strict=True))
+
+    def less(self, other: str) -> dict[str, Difference]:
+        """MMCSAL less another strategy: at each budget, over all of them, of each condition, of each set."""
+        whole = self.mean()
+        found = {f"{budget:.0%}": difference(whole, OURS, other, budget) for budget in whole.budgets}
+        found["all"] = difference(whole, OURS, other)
+        return found | {name: difference(self.mean(name), OURS, other) for name in self.names}
 
 
-def at(*, sets: Any = None, conditions: Any = None, budgets: Any = None) -> tuple[slice, slice, slice]:
-    """An index of results by positions, each one number, a slice or None for all."""
-    set_, condition, budget = (
-        slice(None) if one is None else slice(one, one + 1) if isinstance(one, int) else one
-        for one in (sets, conditions, budgets)
-    )
-    return set_, condition, budget
+def _results(trials: pa.Table, figure: str) -> Results:
+    """The ratio of the split: that pools are cut afterwards makes those of two seeds overlap less, never more."""
+    return replace(results_of(trials, figure), test_ratio=SPEC.test_fraction / (1 - SPEC.test_fraction))
+
+
+def _chosen(results: Mapping[Place, Results], of: str | None) -> Iterable[Results]:
+    return (found for place, found in results.items() if of is None or of in place)
 
 
 # ---- tables and targets ----------------------------------------------------------------------------------------------
 
 
-def print_tables(results: Results) -> None:
-    budgets = [f"{budget:.0%}" for budget in results.budgets]
-    by_budget = [at(budgets=i) for i in range(len(budgets))]
-    by_condition = [at(conditions=i) for i in range(len(results.conditions))]
-    by_set = [at(sets=i) for i in range(len(results.sets))]
-    for heads, places in ((budgets, by_budget), (results.conditions, by_condition), (results.sets, by_set)):
-        _head("accuracy, points: default -", [*heads, "all"])
-        for other in OTHERS:
-            cells = [results.difference(other, where) for where in (*places, at())]
-            _row(other, [f"{mean:+.2f} +- {error:.2f}" for mean, error in cells])
-    _head("share of the classes", [*budgets, "all"])
-    for arm in results.arms:
-        _row(arm, [f"{results.mean('classes', arm, where):.3f}" for where in (*by_budget, at())])
-    for arm, (i, condition) in itertools.product(("default", "no alignment"), enumerate(results.conditions)):
-        if not CONDITIONS[condition].shuffled:
-            continue
-        _head(f"shuffled / pool's: {arm}, {condition}", budgets)
-        for name, set_ in ("mean", None), *((name, j) for j, name in enumerate(results.sets)):
-            places = [at(sets=set_, conditions=i, budgets=j) for j in range(len(budgets))]
-            _row(name, [f"{results.mean('shuffled', arm, where):.2f}" for where in places])
+def print_tables(study: Study) -> None:
+    whole, ranks = study.mean(), study.ranks()
+    print("\nall sets and conditions: ", end="")
+    print(*text_of(whole, ranks), sep="\n")
+    names = sorted(ranks, key=lambda name: ranks[name])
+    others = [*(name for name in names if name != OURS), *(n for n in whole.strategies if n not in ranks)]
+    less = {name: study.less(name) for name in others}
+    num_left = len(whole.budgets) + 1
+    for columns in (list(less[PEER])[:num_left], study.names):
+        _head("mmcsal less, in points", columns)
+        for name, found in less.items():
+            _row(name, [_told(found[column]) for column in columns])
+    ranks_by_name = {name: study.ranks(name) for name in study.names}
+    _head("average rank", study.names)
+    for name in names:
+        _row(name, [f"{found[name]:.2f}" for found in ranks_by_name.values()])
+    _head("shuffled / pool's", [f"{budget:.0%}" for budget in whole.budgets])
+    for name in (OURS, UNALIGNED, PEER):
+        for condition in _shuffled_conditions(study):
+            _row(f"{name}, {condition}", [f"{share:.2f}" for share in study.shares(name, condition).values()])
+
+
+def _shuffled_conditions(study: Study) -> list[str]:
+    return [name for name in study.names if name in CONDITIONS and CONDITIONS[name].shuffled]
 
 
 def _head(title: str, columns: Sequence[str]) -> None:
@@ -268,47 +229,56 @@ def _head(title: str, columns: Sequence[str]) -> None:
 
 
 def _row(title: str, cells: Sequence[str]) -> None:
-    print(f"{title:48}" + "".join(f"{cell:>17}" for cell in cells))
+    print(f"{title:38}" + "".join(f"{cell:>17}" for cell in cells))
 
 
-def checks_of(results: Results) -> dict[str, bool]:
-    all_mean, all_error = results.difference("k-means nearest")
-    clean, few = results.conditions.index("clean"), results.budgets.index(0.05)
-    checks = {"default - k-means nearest, all budgets: above 2 standard errors": all_mean > 2 * all_error}
-    for i, budget in enumerate(results.budgets):
-        mean, error = results.difference("k-means nearest", at(budgets=i))
-        checks[f"default - k-means nearest at {budget:.0%}: not below 0 by more than 2 standard errors"] = (
-            mean >= -2 * error
-        )
-    for condition, i in itertools.product(("10% shuffled", "20% shuffled"), range(few, len(results.budgets))):
-        where = at(conditions=results.conditions.index(condition), budgets=i)
-        checks[f"{condition}, budget {results.budgets[i]:.0%}: at most a third of the pool's share is picked"] = (
-            results.mean("shuffled", "default", where) <= 1 / 3
-        )
-    checks["clean: default - no alignment >= -.2 points"] = (
-        results.difference("no alignment", at(conditions=clean))[0] >= -0.2
-    )
+def _told(found: Difference) -> str:
+    return f"{100 * found.mean:+.2f} +- {100 * found.standard_error:.2f}"
+
+
+def checks_of(study: Study) -> dict[str, bool]:
+    """What has to hold of all sets."""
+    whole, ranks = study.mean(), study.ranks()
+    best_other = min(rank for name, rank in ranks.items() if name != OURS)
+    few = difference(whole, OURS, BASELINE, CHECKED_BUDGET)
+    peer = difference(whole, OURS, PEER)
+    checks = {
+        f"{OURS}: the best average rank of {len(ranks)} cold-start strategies": ranks[OURS] < best_other,
+        f"{OURS} - {BASELINE} at {CHECKED_BUDGET:.0%}: above 0 with p < {SIGNIFICANT}": few.mean > 0
+        and few.p_value < SIGNIFICANT,
+        f"{OURS} - {PEER}, mean over budgets: above 2 standard errors": peer.mean > 2 * peer.standard_error,
+    }
+    for budget in whole.budgets:
+        found = difference(whole, OURS, PEER, budget)
+        told = f"{OURS} - {PEER} at {budget:.0%}: not below 0 by more than 2 standard errors"
+        checks[told] = found.mean >= -2 * found.standard_error
+    for condition in ("10% shuffled", "20% shuffled"):
+        for budget, share in study.shares(OURS, condition).items():
+            if budget >= CHECKED_BUDGET:
+                told = f"{condition}, budget {budget:.0%}: at most a third of the pool's share is picked"
+                checks[told] = share <= MAX_SHUFFLED_SHARE
+    clean = difference(study.mean("clean"), OURS, UNALIGNED)
+    checks[f"clean: {OURS} - {UNALIGNED} >= {100 * MIN_CLEAN_GAIN:.1f} points"] = clean.mean >= MIN_CLEAN_GAIN
     return checks
 
 
-def figures_of(results: Results) -> dict[str, Any]:
-    """What the dated file keeps: differences [mean, standard error] and shares, by budget and by condition."""
-    places = {"all": at()}
-    places |= {f"budget {budget:.0%}": at(budgets=i) for i, budget in enumerate(results.budgets)}
-    places |= {condition: at(conditions=i) for i, condition in enumerate(results.conditions)}
+def figures_of(study: Study) -> dict[str, Any]:
+    """What the dated file keeps: the table in points; differences as [mean, standard error, p-value]; ranks; shares."""
+    whole, ranks = study.mean(), study.ranks()
+    others = [name for name in whole.strategies if name != OURS]
     return {
-        "default_less": {
-            other: {name: list(results.difference(other, where)) for name, where in places.items()} for other in OTHERS
+        "table": [asdict(line) for line in lines_of(whole, ranks)],
+        "average_rank": {name: study.ranks(name) for name in study.names},
+        "mmcsal_less": {
+            other: {
+                name: [100 * found.mean, 100 * found.standard_error, found.p_value]
+                for name, found in study.less(other).items()
+            }
+            for other in others
         },
         "shuffled_share": {
-            arm: {
-                condition: [
-                    results.mean("shuffled", arm, at(conditions=i, budgets=j)) for j in range(len(results.budgets))
-                ]
-                for i, condition in enumerate(results.conditions)
-                if CONDITIONS[condition].shuffled
-            }
-            for arm in ("default", "no alignment")
+            name: {condition: list(study.shares(name, condition).values()) for condition in _shuffled_conditions(study)}
+            for name in (OURS, UNALIGNED, PEER)
         },
     }
 
@@ -318,38 +288,41 @@ def figures_of(results: Results) -> dict[str, Any]:
 
 def main() -> None:
     args = arguments(__doc__)
-    set_names, budgets, num_seeds = (
-        (("digits", "mfeat"), (0.05, 0.20), 2) if args.quick else (tuple(SETS), BUDGETS, NUM_SEEDS)
-    )
+    set_names, spec = (QUICK_SETS, QUICK_SPEC) if args.quick else (tuple(SETS), SPEC)
+    max_rows = dict.fromkeys(set_names, QUICK_POOL_ROWS) if args.quick else MAX_POOL_ROWS
     for set_name in set_names:
         _whole(set_name)  # downloads once, before the workers read it
-    first_seed = 0 if args.quick else FIRST_SEED
-    seeds = range(first_seed, first_seed + num_seeds)
-    tasks = [(name, condition, seed, budgets) for seed in seeds for condition in CONDITIONS for name in set_names]
-    os.environ.update(ONE_THREAD)
-    records: list[dict[str, Any]] = []
+    jobs = [
+        Job(Place(set_name, condition), seed, spec, max_rows.get(set_name))
+        for seed in range(spec.first_seed, spec.first_seed + spec.num_seeds)
+        for condition in CONDITIONS
+        for set_name in set_names
+    ]
+    rows = run_all(jobs)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), FOLDER / "trials.parquet")
+    study = Study.of_rows(rows)
+    print_tables(study)
+    less = {name: _told(difference(study.mean(), OURS, name)) for name in (PEER, BASELINE)}
+    line = (
+        f"average rank of {OURS} among {len(COLD_STARTS)} strategies: {study.ranks()[OURS]:.2f}; accuracy in points, "
+        f"{OURS} - {PEER}: {less[PEER]} (target: above 2 standard errors); {OURS} - {BASELINE}: {less[BASELINE]}"
+    )
+    scale = {"sets": list(set_names), "budgets": list(spec.budgets), "num_seeds": spec.num_seeds}
+    finish("quality", {} if args.quick else checks_of(study), scale | figures_of(study), line, args)
+
+
+def run_all(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """The rows of all jobs, on as many processes as there are CPUs, one thread each."""
+    os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
+    rows: list[dict[str, Any]] = []
     start_s = time.perf_counter()
     with get_context("spawn").Pool(os.cpu_count()) as workers:
-        for done, found in enumerate(workers.imap_unordered(_job, tasks), 1):
-            records += found
+        for done, found in enumerate(workers.imap_unordered(run, jobs), 1):
+            rows += found
             if done % 16 == 0:
-                print(f"{done} of {len(tasks)} jobs, {time.perf_counter() - start_s:.0f} s", flush=True)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / "records.json").write_text(json.dumps(records))
-    results = Results.of(records)
-    print_tables(results)
-    mean, error = results.difference("k-means nearest")
-    random_mean, random_error = results.difference("random")
-    line = (
-        f"accuracy in points, default - k-means nearest: {mean:+.2f} +- {error:.2f} (target: above 2 standard errors); "
-        f"default - random: {random_mean:+.2f} +- {random_error:.2f}"
-    )
-    figures = {"sets": list(set_names), "budgets": list(budgets), "num_seeds": num_seeds, **figures_of(results)}
-    finish("quality", {} if args.quick else checks_of(results), figures, line, args)
-
-
-def _job(task: tuple[str, str, int, tuple[float, ...]]) -> list[dict[str, Any]]:
-    return job(*task)
+                print(f"{done} of {len(jobs)} jobs, {time.perf_counter() - start_s:.0f} s", flush=True)
+    return rows
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from mmcsal.distributed.progress import Status
 from mmcsal.distributed.ray_errors import cause_of, first_line_of, told_to_the_reader
 from mmcsal.distributed.resources import HERE, Ask, Capacity, ask_of, capacity, refuse_impossible
 from mmcsal.distributed.session import cluster_address, ray_session
+from mmcsal.evaluation.analysis import results_of
 from mmcsal.evaluation.table import text_of as text_of_trials
 from mmcsal.lease import LeaseLostError
 from mmcsal.rundir import RunDir
@@ -107,7 +108,7 @@ def _say_result(config: RunConfig, run_dir: RunDir, names: Sequence[str], status
     if "select" in names and selected is not None:
         status.say(f"selection: {selected['num_selected']} samples in {run_dir.path('selection')}")
     if "evaluate" in names:
-        for line in text_of_trials(evaluate.trials(run_dir, config.evaluate)):
+        for line in text_of_trials(results_of(evaluate.trials(run_dir, config.evaluate))):
             print(line)
         status.say(f"evaluation: {run_dir.path(evaluate.PAGE)}")
     if "tune" in names:

@@ -1,7 +1,7 @@
 """What to make of the trials: means, paired differences, ranks, and whether they are more than chance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +54,20 @@ def results_of(trials: pa.Table, figure: str = "accuracy") -> Results:
         )
     ratio = float(np.mean([row["num_test"] / row["num_pool"] for row in rows]))
     return Results(strategies, budgets, seeds, value_TBS, ratio)
+
+
+def averaged(parts: Sequence[Results]) -> Results:
+    """The mean over sets of trials, seed by seed: what is paired in each of them stays paired.
+
+    Raises: InputError: they are not of the same strategies, budgets and seeds.
+    """
+    axes = {(part.strategies, part.budgets, part.seeds) for part in parts}
+    if len(axes) != 1:
+        raise InputError(
+            f"evaluation: {len(parts)} sets of trials have {len(axes)} lists of strategies, budgets and seeds"
+        )
+    value_TBS = np.mean([part.value_TBS for part in parts], axis=0)
+    return replace(parts[0], value_TBS=value_TBS, test_ratio=float(np.mean([part.test_ratio for part in parts])))
 
 
 def difference(results: Results, strategy: str, other: str, budget: float | None = None) -> Difference:

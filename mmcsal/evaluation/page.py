@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmcsal.evaluation.analysis import Results, difference
+from mmcsal.evaluation.analysis import Results, difference, results_of
 from mmcsal.evaluation.figures import curves_png, preferences_png, told_budget
 from mmcsal.evaluation.spec import ABLATIONS, BASELINE, OURS
 from mmcsal.evaluation.table import SIGNIFICANT, Line, lines_of, told_points
@@ -19,7 +19,8 @@ def render(trials: pa.Table, num_samples: int) -> bytes:
 
     Args: trials: of the TRIAL schema, with the strategy `random`.
     """
-    lines, results = lines_of(trials)
+    results = results_of(trials)
+    lines = lines_of(results)
     pictured = min(results.budgets, key=lambda budget: abs(budget - PICTURED_BUDGET))
     names = [line.strategy for line in lines]
     images = {

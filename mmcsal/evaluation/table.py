@@ -1,11 +1,11 @@
 """The trials as a table of text: what is printed, and what stands in the report."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
-from mmcsal.evaluation.analysis import Difference, Results, average_ranks, difference, results_of
+from mmcsal.evaluation.analysis import Difference, Results, average_ranks, difference
 from mmcsal.evaluation.spec import BASELINE, OURS
 
 SIGNIFICANT = 0.01  # p-value below which a difference is marked
@@ -29,12 +29,14 @@ class Line:
         return list(zip(self.mean_B, self.std_B, self.p_value_B, strict=True))
 
 
-def lines_of(trials: pa.Table) -> tuple[list[Line], Results]:
-    """The strategies by average rank, the best first."""
-    results = results_of(trials)
-    ranks = average_ranks(results, results.strategies)
+def lines_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[Line]:
+    """The strategies by average rank, the best first.
+
+    Args: ranks: of the strategies that take part; None = all, by their ranks in these results.
+    """
+    ranks = average_ranks(results, results.strategies) if ranks is None else ranks
     lines = []
-    for name in sorted(results.strategies, key=lambda name: ranks[name]):
+    for name in sorted(ranks, key=lambda name: ranks[name]):
         gains = [difference(results, name, BASELINE, budget) for budget in results.budgets]
         points_BS = 100 * results.of(name)
         ddof = min(1, points_BS.shape[1] - 1)
@@ -49,12 +51,12 @@ def lines_of(trials: pa.Table) -> tuple[list[Line], Results]:
                 behind=None if name == OURS or OURS not in results.strategies else difference(results, OURS, name),
             )
         )
-    return lines, results
+    return lines
 
 
-def text_of(trials: pa.Table) -> list[str]:
-    """Rows of text of equal columns; an asterisk: other than random with p < .01."""
-    lines, results = lines_of(trials)
+def text_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[str]:
+    """Rows of text of equal columns; an asterisk: other than random with p < .01. Ranks as for `lines_of`."""
+    lines = lines_of(results, ranks)
     width = max(len(line.strategy) for line in lines) + 2
     head = "".join(f"{f'{budget:.3g}':>17}" for budget in results.budgets)
     has_ours = OURS in results.strategies

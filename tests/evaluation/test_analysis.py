@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import stats
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.evaluation.analysis import average_ranks, difference, interval, results_of
+from mmcsal.evaluation.analysis import average_ranks, averaged, difference, interval, results_of
 
 
 def trials(value_TBS, budgets=(0.1, 0.2)):
@@ -56,6 +58,21 @@ def test_overlapping_splits_widen_the_error(value_TBS):
 def test_equal_strategies_do_not_differ(value_TBS):
     value_TBS[1] = value_TBS[0]
     assert difference(results_of(trials(value_TBS)), "x", "y").p_value == 1
+
+
+def test_a_mean_over_sets_is_paired_by_seed(value_TBS):
+    other_TBS = np.random.default_rng(1).normal(size=value_TBS.shape)
+    parts = [results_of(trials(value)) for value in (value_TBS, other_TBS)]
+    found = difference(averaged([parts[0], replace(parts[1], test_ratio=1.0)]), "x", "y")
+    by_seed = ((value_TBS[0] - value_TBS[1]) + (other_TBS[0] - other_TBS[1])).mean(axis=0) / 2
+    assert found.mean == pytest.approx(by_seed.mean())
+    assert found.standard_error == pytest.approx(np.sqrt(by_seed.var(ddof=1) * (1 / 8 + 0.75)))
+
+
+def test_no_mean_over_sets_of_other_trials(value_TBS):
+    parts = [results_of(trials(value_TBS, budgets)) for budgets in ((0.1, 0.2), (0.1, 0.3))]
+    with pytest.raises(InputError, match="have 2 lists of"):
+        averaged(parts)
 
 
 def test_ranks_by_hand():

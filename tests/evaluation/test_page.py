@@ -68,15 +68,15 @@ def test_the_page_shows_every_strategy_and_loads_nothing():
     ],
 )
 def test_the_verdict_claims_no_more_than_the_trials_show(gains, told):
-    lines, results = lines_of(table_of(gains))
-    assert re.search(told, verdict(results, lines))
+    results = results_of(table_of(gains))
+    assert re.search(told, verdict(results, lines_of(results)))
 
 
 def test_of_one_seed_nothing_is_claimed():
     trials = table_of({"mmcsal": 0.2, "random": 0.0}, num_seeds=1)
-    lines, results = lines_of(trials)
-    assert "cannot be told" in verdict(results, lines)
-    assert "*" not in "".join(text_of(trials)[2:-1])
+    results = results_of(trials)
+    assert "cannot be told" in verdict(results, lines_of(results))
+    assert "*" not in "".join(text_of(results)[2:-1])
     render(trials, num_samples=90)
 
 
@@ -96,9 +96,17 @@ def test_preferences_are_means_over_seeds():
 
 
 def test_the_text_marks_what_differs_from_random():
-    lines = text_of(table_of({"mmcsal": 0.2, "random": 0.0, "twin": 0.0}))
+    lines = text_of(results_of(table_of({"mmcsal": 0.2, "random": 0.0, "twin": 0.0})))
     assert lines[2].startswith("mmcsal")
     assert lines[2].count("*") == 2
     assert [line.count("*") for line in lines[3:5]] == [0, 0]
     assert re.search(r" \+19\.\d\d \+- 0\.\d\d$", lines[3])  # what mmcsal is ahead
-    assert "ahead" not in "".join(text_of(table_of({"other": 0.2, "random": 0.0})))
+    assert "ahead" not in "".join(text_of(results_of(table_of({"other": 0.2, "random": 0.0}))))
+
+
+def test_the_text_shows_the_strategies_that_are_ranked_by_their_given_ranks():
+    results = results_of(table_of({"mmcsal": 0.2, "random": 0.0, "twin": 0.0}))
+    told = [line.split() for line in text_of(results, {"mmcsal": 2.0, "random": 1.5})[2:-1]]
+    assert [words[0] for words in told] == ["random", "mmcsal"]
+    assert "1.50" in told[0]
+    assert "2.00" in told[1]
