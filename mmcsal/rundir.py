@@ -66,7 +66,12 @@ class RunDir:
 
     def path(self, folder: str, *names: str) -> str:
         """A path for `self.filesystem`: of a file at the top, or of something in a folder's current attempt."""
-        return "/".join((self._place(folder), *names)) if names else f"{self.root}/{folder}"
+        return "/".join((self.place(folder), *names)) if names else f"{self.root}/{folder}"
+
+    def place(self, folder: str) -> str:
+        """Where the files of a folder lie."""
+        attempt = self._attempt(folder)
+        return f"{self.root}/{folder}/{attempt}" if attempt else f"{self.root}/{folder}"
 
     # Files -----------------------------------------------------------------------------------------------------
 
@@ -109,7 +114,7 @@ class RunDir:
         return sorted(info.base_name for info in self._listed(*folder) if not info.is_file)
 
     def _listed(self, folder: str, *names: str) -> list[fs.FileInfo]:
-        below = self.path(folder, *names) if names else self._place(folder)
+        below = self.path(folder, *names) if names else self.place(folder)
         try:
             return self.filesystem.get_file_info(fs.FileSelector(below, allow_not_found=True))
         except FileNotFoundError:  # made between pyarrow's two looks: when listed it was not there, then it was
@@ -214,11 +219,6 @@ class RunDir:
         if folder in self._attempts:
             return self._attempts[folder]
         return (self._started(folder) or {}).get("attempt")
-
-    def _place(self, folder: str) -> str:
-        """Where the files of a folder lie."""
-        attempt = self._attempt(folder)
-        return f"{self.root}/{folder}/{attempt}" if attempt else f"{self.root}/{folder}"
 
     def _sweep(self, folder: str) -> None:
         """Removes what other attempts left; nothing if a newer one has begun, since then it is for that one to do.
