@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmcsal.collectives import gather_uneven
 from mmcsal.config import RunConfig
 from mmcsal.distributed.metrics import DATA_WAIT_RATIO, record
-from mmcsal.distributed.pretrain_worker import ENCODERS_FILE
+from mmcsal.distributed.pretrain_worker import ENCODERS_FILE, clip_batches
 from mmcsal.distributed.ray_train import count_step, mean_over_workers, metric_table, report, restored, serialized
 from mmcsal.models.fusion import Logits
 from mmcsal.rundir import PART_NAME, RunDir
@@ -38,16 +38,7 @@ class Lesson:
 
         Raises: InputError: they are too few for the number of workers.
         """
-        return ClipBatches(
-            run_dir.part_paths("clips"),
-            run_dir.filesystem,
-            config.finetune,
-            seed=config.seed,
-            num_workers=config.finetune.num_workers,
-            gray=not config.model.video.needs_color,
-            only=self.label_of,
-            held_out=self.held_out,
-        )
+        return clip_batches(config, run_dir, config.finetune, only=self.label_of, held_out=self.held_out)
 
 
 def finetune_loop(loop: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.distributed.metrics import DATA_WAIT_RATIO, record
 from mmcsal.distributed.ray_train import count_step, mean_over_workers, metric_table, report, restored, serialized
 from mmcsal.rundir import RunDir
+from mmcsal.training.batch_spec import BatchSpec
 from mmcsal.training.calibrate import calibrate_norms, share_norms
 from mmcsal.training.data import ClipBatch, ClipBatches
 from mmcsal.training.embed import encode_batches
@@ -31,18 +32,23 @@ PART_PREFIX = "pretrain-"
 COMPARED = ("gap", "mix", "alignment", "recall_at_1_video_to_audio")  # of the encoders as trained and as shifted
 
 
-def clip_batches(config: RunConfig, run_dir: RunDir) -> ClipBatches:
+def clip_batches(config: RunConfig, run_dir: RunDir, spec: BatchSpec | None = None, **some: Any) -> ClipBatches:
     """The clips of a run, as training reads them.
 
+    Args:
+        spec: None = that of pretraining.
+        some: see `ClipBatches`; none = all clips.
     Raises: InputError: they are too few for the batch size or the number of workers.
     """
+    spec = spec or config.pretrain
     return ClipBatches(
         run_dir.part_paths("clips"),
         run_dir.filesystem,
-        config.pretrain,
+        spec,
         seed=config.seed,
-        num_workers=config.pretrain.num_workers,
+        num_workers=spec.num_workers,
         gray=not config.model.video.needs_color,
+        **some,
     )
 
 
