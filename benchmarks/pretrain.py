@@ -28,7 +28,7 @@ from mmcsal.losses import MmsslObjective
 from mmcsal.models import build_model
 from mmcsal.models.two_tower import MODALITIES
 from mmcsal.rundir import PART_NAME, RunDir
-from mmcsal.training.augment import two_views
+from mmcsal.training.augment import random_views
 from mmcsal.training.module import Mmssl
 
 FRAMES, FRAME_SIZE_PX, AUDIO_SAMPLES = 16, 64, 32_000
@@ -130,7 +130,7 @@ def _plain_loop(config: RunConfig, clips: RunDir, rank: int, store: str, rates: 
         for step in range(batches.steps_per_epoch):
             chosen = order[step * spec.batch_size : (step + 1) * spec.batch_size][rows]
             video, audio = everything.video_BTHWC[chosen], everything.audio_BL[chosen]
-            loss, _ = forward(*two_views(video, audio, spec.augment, epoch=epoch, step=step, **where))
+            loss, _ = forward(*random_views(video, audio, spec.augment, epoch=epoch, step=step, **where))
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), spec.gradient_clip_norm)

@@ -42,6 +42,7 @@ BUDGET_HELP = "how many to label: a count, or a fraction below 1; or cost=120, w
 Budget = Annotated[str | None, typer.Option("--budget", help=BUDGET_HELP)]
 Embeddings = Annotated[str | None, typer.Option("--embeddings", help="Parquet folder of any encoder")]
 LABELS_HELP = ".csv or .parquet file with the columns sample_id and label; default: the labels of the manifest"
+Labels = Annotated[str | None, typer.Option("--labels", help=LABELS_HELP)]
 Redo = Annotated[str | None, typer.Option("--redo", metavar="STAGE", help="replace this stage and all after it")]
 Check = Annotated[bool, typer.Option("--check", help="validate, print the plan, do nothing")]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="print the resolved config, do nothing")]
@@ -121,7 +122,7 @@ _add_stage("report", "Write the report of a run.")
 @app.command()
 def evaluate(
     overrides: Overrides = None,
-    labels: Annotated[str | None, typer.Option("--labels", help=LABELS_HELP)] = None,
+    labels: Labels = None,
     embeddings: Embeddings = None,
     out: Annotated[str | None, typer.Option("--out", help="run directory for the trials; with --embeddings")] = None,
     config: Config = None,
@@ -137,7 +138,7 @@ def evaluate(
 @app.command()
 def tune(
     overrides: Overrides = None,
-    labels: Annotated[str | None, typer.Option("--labels", help=LABELS_HELP)] = None,
+    labels: Labels = None,
     embeddings: Embeddings = None,
     out: Annotated[str | None, typer.Option("--out", help="run directory for the search; with --embeddings")] = None,
     config: Config = None,
@@ -148,6 +149,21 @@ def tune(
 ) -> None:
     """Search lambda_align, lambda_div or any key of `select`; with labels by what they buy, else by coverage."""
     _judge("tune", overrides, labels, embeddings, out, config, run_dir, redo, check, print_config)
+
+
+@app.command()
+def finetune(
+    overrides: Overrides = None,
+    labels: Labels = None,
+    config: Config = None,
+    run_dir: RunDirOption = None,
+    redo: Redo = None,
+    check: Check = False,
+    print_config: PrintConfig = False,
+) -> None:
+    """Train the downstream classifier from labeled clips: both encoders and a linear layer on them side by side."""
+    given = _labels_override("finetune", labels)
+    _execute(["finetune"], given, overrides, config, run_dir, redo, check, print_config)
 
 
 @app.command("next-round")
@@ -217,10 +233,7 @@ def _judge(
     print_config: bool,
 ) -> None:
     """A stage that needs embeddings, and labels to judge by."""
-    given = [
-        *_embeddings_override(embeddings, out, run_dir),
-        *([f"evaluate.labels={_quoted_path(labels)}"] if labels else []),
-    ]
+    given = [*_embeddings_override(embeddings, out, run_dir), *_labels_override("evaluate", labels)]
     _execute([stage], given, overrides, config, out or run_dir, redo, check, print_config)
 
 
@@ -284,6 +297,10 @@ def _embeddings_override(embeddings: str | None, out: str | None, run_dir: str |
     if embeddings and not (out or run_dir):
         raise InputError("--embeddings needs --out, the folder that the result is written to")
     return [f"embeddings={_quoted_path(embeddings)}"] if embeddings else []
+
+
+def _labels_override(section: str, labels: str | None) -> list[str]:
+    return [f"{section}.labels={_quoted_path(labels)}"] if labels else []
 
 
 def _budget_override(budget: str | None) -> list[str]:

@@ -26,10 +26,15 @@ from mmcsal.models import ModelSpec
 from mmcsal.report.spec import ReportSpec
 from mmcsal.selection.spec import SelectSpec
 from mmcsal.storage import StorageSpec, open_uri
+from mmcsal.training.finetune_spec import FinetuneSpec
 from mmcsal.training.spec import PretrainSpec
 from mmcsal.tuning.spec import TuneSpec
 
-SAMPLE_RATE_READERS = ("model.audio.log_mel.sample_rate_hz", "pretrain.augment.sample_rate_hz")
+SAMPLE_RATE_READERS = (
+    "model.audio.log_mel.sample_rate_hz",
+    "pretrain.augment.sample_rate_hz",
+    "finetune.augment.sample_rate_hz",
+)
 
 
 class ClusterSpec(Spec):
@@ -76,6 +81,7 @@ class RunConfig(Spec):
     select: SelectSpec = SelectSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
     tune: TuneSpec = TuneSpec()
+    finetune: FinetuneSpec = FinetuneSpec()
     report: ReportSpec = ReportSpec()
     cluster: ClusterSpec = ClusterSpec()
     storage: StorageSpec = StorageSpec()
@@ -214,7 +220,8 @@ def _describe(error: Any) -> str:
         return f"{key}: {error['msg']}, got {_shortened(error['input'])}"
     known = sorted(set(_dotted_keys(RunConfig)))
     close = [k for k in known if k.endswith(f".{key}")] or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    return f"unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else "; see ray_config.yaml for all keys")
+    told = " or ".join(map(repr, close[:3]))
+    return f"unknown key {key!r}" + (f"; did you mean {told}?" if close else "; see ray_config.yaml for all keys")
 
 
 def _dotted(location: tuple[str | int, ...]) -> str:

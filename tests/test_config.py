@@ -72,7 +72,7 @@ def test_values_are_frozen():
     [
         ("select.lamda_align", "select.lambda_align"),
         ("pretrain.epoch", "pretrain.epochs"),
-        ("epochs", "pretrain.epochs"),
+        ("epochs", "finetune.epochs' or 'pretrain.epochs"),
         ("pretrain.objective.proto.num_prototype", "pretrain.objective.proto.num_prototypes"),
         ("model.audio.log_mel.num_mels", "model.audio.log_mel.num_mel_bins"),
         ("medai.window_s", "media.window_s"),
@@ -84,7 +84,7 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(key, meant):
         assert "unknown key 'medai'" in message
         assert "media" in message
     else:
-        assert f"unknown key {key!r}; did you mean {meant!r}?" in message
+        assert f"unknown key {key!r}; did you mean '{meant}'?" in message
 
 
 def test_an_unknown_key_of_a_corpus_is_told_by_its_own_name():
@@ -147,6 +147,7 @@ def test_whoever_reads_sound_follows_the_sample_rate_of_the_clips():
         "media.sample_rate_hz": 8000,
         "model.audio.log_mel.sample_rate_hz": 8000,
         "pretrain.augment.sample_rate_hz": 8000,
+        "finetune.augment.sample_rate_hz": 8000,
     }
 
 

@@ -9,6 +9,9 @@ from contextlib import nullcontext, suppress
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.distributed import evaluate, tune
+from mmcsal.distributed.finetune import text_of as text_of_classifier
+from mmcsal.distributed.finetune_worker import CLASSIFIER_FILE
+from mmcsal.distributed.finetune_worker import FOLDER as CLASSIFIER
 from mmcsal.distributed.pipeline import plan, ray_stages, run_stages
 from mmcsal.distributed.progress import Status
 from mmcsal.distributed.ray_errors import cause_of, first_line_of, told_to_the_reader
@@ -116,5 +119,9 @@ def _say_result(config: RunConfig, run_dir: RunDir, names: Sequence[str], status
             print(line)
         status.say(f"tune: settings for --config: {run_dir.path(tune.FRAGMENT)}")
         status.say(f"tune: {run_dir.path(tune.PAGE)}")
+    if "finetune" in names:
+        for line in text_of_classifier(run_dir):
+            print(line)
+        status.say(f"classifier: {run_dir.path(CLASSIFIER, CLASSIFIER_FILE)}")
     if "report" in names:
         status.say(f"report: {run_dir.path('report', 'report.html')}")

@@ -12,7 +12,7 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.table import conform
 from mmcsal.contracts.trial import TRIAL
-from mmcsal.distributed.labels import in_other_embeddings, labeled_samples, read_labels
+from mmcsal.distributed.labels import in_other_embeddings, labeled_samples, labels_of
 from mmcsal.distributed.partitions import Progress
 from mmcsal.distributed.select_stage import embedding_files, list_parquet, manifest_of
 from mmcsal.evaluation.data import Labeled
@@ -67,12 +67,7 @@ def samples_of(config: RunConfig, run_dir: RunDir) -> Labeled:
     Raises: InputError, TableError: see `labeled_samples`.
     """
     spec = config.evaluate
-    if spec.labels is not None:
-        table = read_labels(spec.labels, config.storage, label=spec.label_column, aligned=spec.aligned_column)
-        where = repr(spec.labels)
-    else:
-        table = manifest_of(config, run_dir).to_table(columns=["sample_id", "label"])
-        where = "the manifest (evaluate.labels names a file)"
+    table, where = labels_of(spec, "evaluate", config.storage, lambda: manifest_of(config, run_dir))
     filesystem, files = embedding_files(config, run_dir)
     return labeled_samples(table, files, filesystem, where=where)
 

@@ -1,6 +1,6 @@
 """Labels as annotators hand them in, a .csv or .parquet file with an id and a label a row; and their embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,21 +13,46 @@ from pyarrow import csv, fs
 from mmcsal.contracts.embedding import SUFFIX, read_vectors
 from mmcsal.contracts.errors import InputError, TableError, on_one_line
 from mmcsal.contracts.ids import hash_ids
+from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import check_unique_ids
 from mmcsal.evaluation.data import Labeled, labeled, unlabeled
+from mmcsal.evaluation.spec import EvaluateSpec
+from mmcsal.rundir import RunDir
 from mmcsal.storage import StorageSpec, is_of_service, open_uri
+from mmcsal.training.finetune_spec import FinetuneSpec
 
 NUM_NAMED = 3
 MIN_CLASSES = 2
 
 
+def labels_of(
+    spec: EvaluateSpec | FinetuneSpec, section: str, storage: StorageSpec, manifest: Callable[[], ds.Dataset]
+) -> tuple[pa.Table, str]:
+    """The labels of the file that is named, else of the manifest; and where they come from, for errors.
+
+    Args: section: of the configuration, that the spec is.
+    Raises: InputError: see `read_labels`.
+    """
+    if spec.labels is None:
+        table = manifest().to_table(columns=["sample_id", "label"])
+        return table, f"the manifest ({section}.labels names a file)"
+    columns = {"label": spec.label_column, "aligned": spec.aligned_column}
+    return read_labels(spec.labels, storage, section=section, **columns), repr(spec.labels)
+
+
 def read_labels(
-    path: str, storage: StorageSpec | None = None, *, label: str = "label", aligned: str = "aligned"
+    path: str,
+    storage: StorageSpec | None = None,
+    *,
+    label: str = "label",
+    aligned: str = "aligned",
+    section: str = "evaluate",
 ) -> pa.Table:
     """`sample_id`, `label` (strings; null = none) and, where the file has it, `aligned`; one row a sample.
 
     Args:
         label, aligned: what the file calls these columns.
+        section: of the configuration, whose `label_column` says so.
 
     Raises: InputError: the file cannot be read, a column is missing, or two labels of one sample differ.
     """
@@ -39,7 +64,7 @@ def read_labels(
         if missing:
             raise InputError(
                 f"labels: {path!r} has no column {missing[0]!r}; found {table.column_names}; rename one, or set "
-                "evaluate.label_column"
+                f"{section}.label_column"
             )
         columns = {"sample_id": table["sample_id"].cast(pa.string()), "label": table[label].cast(pa.string())}
         if aligned in table.column_names:
@@ -94,17 +119,59 @@ def labeled_samples(table: pa.Table, files: Sequence[str], filesystem: fs.FileSy
     table = table.filter(table["label"].is_valid())
     found, num_embedded = _embeddings_of(table["sample_id"], files, filesystem)
     places = pc.call_function("index_in", [found["sample_id"]], pc.SetLookupOptions(value_set=table["sample_id"]))
-    table = table.take(places)
+    return _labeled(
+        table.take(places), *_views(found), told=f"{found.num_rows} of {num_embedded} embedded", where=where
+    )
+
+
+def _labeled(table: pa.Table, a_ND: np.ndarray, v_ND: np.ndarray, *, told: str, where: str) -> Labeled:
+    """Raises: InputError: labels of fewer than two classes."""
     classes = table["label"].unique()
     if len(classes) < MIN_CLASSES:
         raise InputError(
-            f"labels: {found.num_rows} of {num_embedded} embedded samples have a label in {where}, of "
+            f"labels: {told} samples have a label in {where}, of "
             f"{len(classes)} classes; give a .csv or .parquet file with labels of at least two classes"
         )
     known = None
     if "aligned" in table.column_names and table["aligned"].null_count < table.num_rows:
         known = [aligned is False for aligned in table["aligned"].to_pylist()]
-    return labeled(found["sample_id"].to_pylist(), *_views(found), table["label"].to_pylist(), known)
+    return labeled(table["sample_id"].to_pylist(), a_ND, v_ND, table["label"].to_pylist(), known)
+
+
+def labeled_clips(table: pa.Table, run_dir: RunDir, *, where: str) -> tuple[Labeled, list[str]]:
+    """The clips that have a label, without embeddings (of width 0); and warnings.
+
+    Args: table, where: as of `labeled_samples`.
+    Raises: InputError: labels of samples that this run does not have, or of fewer than two classes.
+    """
+    table = table.filter(table["label"].is_valid())
+    clips = run_dir.dataset("clips")
+    absent = _without(table["sample_id"], clips)
+    rejected = len(absent) - len(unknown := _without(absent, run_dir.dataset("rejects", REJECT)))
+    if len(unknown):
+        raise InputError(
+            f"labels: {len(unknown)} of {table.num_rows} labeled samples in {where} are none of this run's "
+            f"({run_dir.path('clips')}), first {sorted(unknown.to_pylist())[:NUM_NAMED]}; leave them out, or give the "
+            "--run-dir of the run that they were picked in"
+        )
+    table = table.filter(pc.call_function("invert", [_is_in(table["sample_id"], absent)]))
+    nothing_ND = np.zeros((table.num_rows, 0), np.float32)
+    told = f"{table.num_rows} of {clips.count_rows()} ingested"
+    samples = _labeled(table, nothing_ND, nothing_ND, told=told, where=where)
+    told = f"{rejected} labeled samples were rejected by ingest and are left out; see {run_dir.path('rejects')}"
+    return samples, [told] if rejected else []
+
+
+def _without(ids: pa.Array | pa.ChunkedArray, source: ds.Dataset) -> pa.Array | pa.ChunkedArray:
+    """Those of the ids that are not in the column sample_id of a table."""
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    there = source.to_table(columns=["sample_id"], filter=ds.field("sample_id").isin(ids))["sample_id"]
+    return ids.filter(pc.call_function("invert", [_is_in(ids, there)]))
+
+
+def _is_in(ids: pa.Array | pa.ChunkedArray, among: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    return pc.call_function("is_in", [ids], pc.SetLookupOptions(value_set=among))
 
 
 def embedded_samples(files: Sequence[str], filesystem: fs.FileSystem, limit: int) -> Labeled:

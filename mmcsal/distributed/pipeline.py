@@ -12,12 +12,15 @@ from mmcsal.config import RunConfig, to_yaml
 from mmcsal.contracts.errors import InputError
 from mmcsal.distributed.embed import embed_clips
 from mmcsal.distributed.evaluate import evaluate_strategies
+from mmcsal.distributed.finetune import finetune_classifier
+from mmcsal.distributed.finetune_worker import FOLDER as CLASSIFIER
 from mmcsal.distributed.ingest import ingest_clips, scan_corpus
 from mmcsal.distributed.metrics import count_retry
 from mmcsal.distributed.partitions import Progress
-from mmcsal.distributed.pretrain import checkpoints, pretrain_encoders
+from mmcsal.distributed.pretrain import pretrain_encoders
 from mmcsal.distributed.progress import Status
 from mmcsal.distributed.ray_errors import cause_of, first_line_of
+from mmcsal.distributed.ray_train import checkpoints
 from mmcsal.distributed.recover import with_retries
 from mmcsal.distributed.resources import ask_of, capacity, refuse_impossible, wait_for
 from mmcsal.distributed.select_stage import list_parquet, select_clips
@@ -26,6 +29,7 @@ from mmcsal.distributed.tune import JUDGED_BY, RAY_TUNE_NAME, tune_lambdas
 from mmcsal.report.build import build_report
 from mmcsal.rundir import RunDir
 from mmcsal.storage import open_uri
+from mmcsal.training.batch_spec import NOT_IN_RESULT
 from mmcsal.training.state import NOT_IN_HASH
 
 Settings = dict[str, Any]
@@ -79,7 +83,7 @@ STAGES = (
             "pretrain": c.pretrain.model_dump(mode="json", exclude=NOT_IN_HASH),
             "seed": c.seed,
         },
-        committed=checkpoints,
+        committed=lambda run_dir: checkpoints(run_dir, "checkpoints"),
     ),
     Stage(
         "embed",
@@ -130,6 +134,18 @@ BESIDE = (
         committed=lambda run_dir: run_dir.folders("tuning", RAY_TUNE_NAME),
         after="embed",
     ),
+    Stage(
+        "finetune",
+        CLASSIFIER,
+        finetune_classifier,
+        lambda c: {
+            "finetune": c.finetune.model_dump(mode="json", exclude=set(NOT_IN_RESULT)),
+            "seed": c.seed,
+            **_named_files(c, [c.finetune.labels]),
+        },
+        committed=lambda run_dir: checkpoints(run_dir, CLASSIFIER),
+        after="pretrain",
+    ),
 )
 # Folders that a stage fills beside its own.
 SIDE_FOLDERS = {"ingest": ["rejects"], "pretrain": ["metrics"], "select": ["candidates", "selection_rejects"]}
@@ -175,10 +191,18 @@ def plan(config: RunConfig, run_dir: RunDir, names: Sequence[str], redo: str | N
 
 
 def _chain(config: RunConfig, names: Sequence[str]) -> Sequence[Stage]:
-    """The stages up to the last one asked for; embeddings made elsewhere stand for all stages before `select`."""
+    """The stages up to the last one asked for; embeddings made elsewhere stand for all stages before `select`.
+
+    Raises: InputError: what a stage builds on is one of those.
+    """
     first = STAGE_NAMES.index("select") if config.embeddings else 0
     beside = [stage for stage in BESIDE if stage.name in names]
     last = max(STAGE_NAMES.index(stage.after or "") for stage in beside) if beside else _last(names)
+    if last < first - 1:
+        raise InputError(
+            f"{names[0]} needs what {STAGE_NAMES[last]} leaves, and a run on embeddings made elsewhere (embeddings: "
+            f"{config.embeddings}) has none; give the --run-dir of a run on a corpus"
+        )
     return (*STAGES[first : last + 1], *beside)
 
 

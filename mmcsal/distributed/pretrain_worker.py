@@ -1,26 +1,23 @@
 """One worker of Ray Train, from its checkpoint to the last epoch. What it computes is in `mmcsal.training`."""
 
 import io
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.dataset as ds
 import ray.train
 import torch
-from ray.train import Checkpoint
 from ray.train.torch import get_device
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from mmcsal.collectives import all_reduce_sum, broadcast, worker_rank
+from mmcsal.collectives import broadcast
 from mmcsal.config import RunConfig
 from mmcsal.contracts.manifest import MANIFEST
-from mmcsal.contracts.metric import METRIC
-from mmcsal.distributed.metrics import DATA_WAIT_RATIO, TRAINING_LOSS, TRAINING_STEPS, record
+from mmcsal.distributed.metrics import DATA_WAIT_RATIO, record
+from mmcsal.distributed.ray_train import count_step, mean_over_workers, metric_table, report, restored, serialized
 from mmcsal.rundir import RunDir
+from mmcsal.training.batch_spec import BatchSpec
 from mmcsal.training.calibrate import calibrate_norms, share_norms
 from mmcsal.training.data import ClipBatch, ClipBatches
 from mmcsal.training.embed import encode_batches
@@ -31,23 +28,27 @@ from mmcsal.training.state import TrainState
 # Below checkpoints/: the encoders that later stages read, and those of the best epoch so far.
 ENCODERS_FILE = "encoders.pt"
 BEST_FILE = "best-{:05d}.pt"
-STATE_FILE = "state.pt"  # in each checkpoint of Ray Train
 PART_PREFIX = "pretrain-"
 COMPARED = ("gap", "mix", "alignment", "recall_at_1_video_to_audio")  # of the encoders as trained and as shifted
 
 
-def clip_batches(config: RunConfig, run_dir: RunDir) -> ClipBatches:
+def clip_batches(config: RunConfig, run_dir: RunDir, spec: BatchSpec | None = None, **some: Any) -> ClipBatches:
     """The clips of a run, as training reads them.
 
+    Args:
+        spec: None = that of pretraining.
+        some: see `ClipBatches`; none = all clips.
     Raises: InputError: they are too few for the batch size or the number of workers.
     """
+    spec = spec or config.pretrain
     return ClipBatches(
         run_dir.part_paths("clips"),
         run_dir.filesystem,
-        config.pretrain,
+        spec,
         seed=config.seed,
-        num_workers=config.pretrain.num_workers,
+        num_workers=spec.num_workers,
         gray=not config.model.video.needs_color,
+        **some,
     )
 
 
@@ -70,17 +71,16 @@ def train_loop(loop: dict[str, Any]) -> None:
         steps_per_epoch=batches.steps_per_epoch,
         device=str(get_device()),
     )
-    checkpoint = ray.train.get_checkpoint()
+    checkpoint = restored()
     if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            state.load_state_dict(torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True))
+        state.load_state_dict(checkpoint)
     measure = Measure(run_dir, batches, config) if rank == 0 else None
     if checkpoint is None and measure is not None:
         _write_metrics(run_dir, -1, measure(state))
     forward = _wrapped(state) if num_workers > 1 else None
     while not state.done:
         figures = train_epoch(state, batches, rank=rank, num_workers=num_workers, forward=forward, on_step=_after_step)
-        figures = {_loss_name(name): value for name, value in _mean_over_workers(figures, num_workers).items()}
+        figures = {_loss_name(name): value for name, value in mean_over_workers(figures, num_workers).items()}
         if measure is not None:
             record(DATA_WAIT_RATIO, figures["data_wait_share"])
             begun_s = time.perf_counter()
@@ -90,7 +90,7 @@ def train_loop(loop: dict[str, Any]) -> None:
         _share_verdict(state, figures)
         if rank == 0 and _keeps_best(state) and state.best.epoch == state.epoch - 1:
             _keep_best(state, run_dir)
-        _report(state, figures, f"epoch-{state.epoch:05d}")
+        report(state.state_dict, figures, f"epoch-{state.epoch:05d}")
     if rank == 0:
         _export(state, batches, run_dir)
 
@@ -124,14 +124,6 @@ def _wrapped(state: TrainState) -> DistributedDataParallel:
     return DistributedDataParallel(state.module, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
-def _mean_over_workers(figures: dict[str, float], num_workers: int) -> dict[str, float]:
-    """Each worker's figures are those of its own rows; together they are those of the whole batch."""
-    if num_workers == 1:
-        return figures
-    sums = all_reduce_sum(torch.tensor(list(figures.values()), device=get_device()))
-    return dict(zip(figures, (sums / num_workers).tolist(), strict=True))
-
-
 def _share_verdict(state: TrainState, figures: dict[str, float]) -> None:
     """The first worker has measured: its norms and its verdict on the epoch become those of all."""
     share_norms(state.encoders)
@@ -141,9 +133,7 @@ def _share_verdict(state: TrainState, figures: dict[str, float]) -> None:
 
 
 def _after_step(state: TrainState, figures: dict[str, float]) -> None:
-    if worker_rank() == 0:  # all workers do the same steps
-        record(TRAINING_STEPS)
-        record(TRAINING_LOSS, figures["loss"])
+    count_step(figures)
     _checkpoint_when_due(state, figures)
 
 
@@ -151,17 +141,7 @@ def _checkpoint_when_due(state: TrainState, figures: dict[str, float]) -> None:
     """A checkpoint in the middle of an epoch; at its end there is one anyway."""
     every = state.spec.checkpoint_every_steps
     if every is not None and state.step_in_epoch and state.step_in_epoch % every == 0:
-        _report(state, figures, f"epoch-{state.epoch:05d}-step-{state.step_in_epoch:07d}")
-
-
-def _report(state: TrainState, figures: dict[str, float], name: str) -> None:
-    """Hands a checkpoint to Ray Train; the workers hold the same state, so rank 0's is the checkpoint."""
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = None
-        if worker_rank() == 0:
-            (Path(folder) / STATE_FILE).write_bytes(_serialized(state.state_dict()))
-            checkpoint = Checkpoint.from_directory(folder)
-        ray.train.report(figures, checkpoint=checkpoint, checkpoint_dir_name=name)
+        report(state.state_dict, figures, f"epoch-{state.epoch:05d}-step-{state.step_in_epoch:07d}")
 
 
 def _keeps_best(state: TrainState) -> bool:
@@ -173,7 +153,7 @@ def _keep_best(state: TrainState, run_dir: RunDir) -> None:
     """Writes the encoders of the best epoch; those of the best before it stay, for a resume from before this epoch."""
     current = BEST_FILE.format(state.best.epoch)
     before = [name for name in run_dir.names("checkpoints") if name.startswith("best-") and name < current]
-    run_dir.write_bytes(_serialized(state.encoders_dict()), "checkpoints", current)
+    run_dir.write_bytes(serialized(state.encoders_dict()), "checkpoints", current)
     for name in before[:-1]:
         run_dir.delete_file("checkpoints", name)
 
@@ -189,13 +169,7 @@ def _export(state: TrainState, batches: ClipBatches, run_dir: RunDir) -> None:
     figures = {f"{name}_{how}": found[name] for how, found in compared.items() for name in COMPARED}
     figures["kept_epoch"] = kept_epoch
     _write_metrics(run_dir, None, figures)
-    run_dir.write_bytes(_serialized(state.encoders_dict()), "checkpoints", ENCODERS_FILE)
-
-
-def _serialized(content: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
+    run_dir.write_bytes(serialized(state.encoders_dict()), "checkpoints", ENCODERS_FILE)
 
 
 def _loss_name(name: str) -> str:
@@ -206,5 +180,4 @@ def _loss_name(name: str) -> str:
 def _write_metrics(run_dir: RunDir, epoch: int | None, figures: dict[str, float]) -> None:
     """One file an epoch, so that an epoch that is trained again replaces its own; -1 is before training."""
     name = "encoders.parquet" if epoch is None else f"{PART_PREFIX}{epoch + 1:05d}.parquet"
-    rows = [{"stage": "pretrain", "epoch": epoch, "name": k, "value": float(v)} for k, v in figures.items()]
-    run_dir.write_part("metrics", name, pa.Table.from_pylist(rows, schema=METRIC))
+    run_dir.write_part("metrics", name, metric_table("pretrain", epoch, figures))

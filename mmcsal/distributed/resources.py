@@ -21,7 +21,8 @@ from mmcsal.distributed.session import cluster_address
 
 HERE = "a Ray of this machine"
 SECONDS_BETWEEN_LOOKS = 1.0
-GPU_STAGES = ("pretrain", "embed")
+TRAINING_STAGES = ("pretrain", "finetune")
+GPU_STAGES = (*TRAINING_STAGES, "embed")
 
 
 @dataclass(frozen=True)
@@ -96,16 +97,15 @@ def capacity(spec: ClusterSpec) -> Capacity:
 
 def ask_of(stage: str, config: RunConfig, capacity: Capacity) -> Ask:
     """What a stage that runs on Ray asks for."""
-    spec = config.pretrain
-    fewest, most, key = {
-        "pretrain": (
-            spec.fewest_workers,
-            spec.num_workers,
-            "pretrain.num_workers" if spec.min_workers is None else "pretrain.min_workers",
-        ),
-        "ingest": (1, config.ingest.num_workers, "ingest.num_workers"),
-        "embed": (1, config.embed.num_workers, "embed.num_workers"),
-    }.get(stage, (1, None, ""))
+    if stage in TRAINING_STAGES:
+        spec = config.pretrain if stage == "pretrain" else config.finetune
+        key = f"{stage}.{'num_workers' if spec.min_workers is None else 'min_workers'}"
+        fewest, most = spec.fewest_workers, spec.num_workers
+    else:
+        fewest, most, key = {
+            "ingest": (1, config.ingest.num_workers, "ingest.num_workers"),
+            "embed": (1, config.embed.num_workers, "embed.num_workers"),
+        }.get(stage, (1, None, ""))
     use_gpu = stage in GPU_STAGES and _wants_gpus(config.cluster, fewest, capacity)
     return Ask(stage, fewest, most, use_gpu, key)
 

@@ -63,12 +63,13 @@ def unlabeled(ids: Sequence[str], a_ND: np.ndarray, v_ND: np.ndarray) -> Labeled
     return labeled(ids, a_ND, v_ND, [""] * len(ids))
 
 
-def split(samples: Labeled, *, test_fraction: float, seed: int) -> tuple[Labeled, Labeled]:
+def split(samples: Labeled, *, test_fraction: float, seed: int, section: str = "evaluate") -> tuple[Labeled, Labeled]:
     """The pool and the test set: of each class the samples of lowest hash are tested, and never selected.
 
     Samples known to be misaligned stay in the pool, where strategies have to cope with them: as test samples they would
     ask for a class that one of their modalities does not show.
 
+    Args: section: of the configuration, that says which fraction.
     Raises: InputError: so few samples that there is nothing to test.
     """
     hash_N = hash_ids(samples.ids.tolist(), salt=f"evaluate:{seed}")
@@ -80,8 +81,8 @@ def split(samples: Labeled, *, test_fraction: float, seed: int) -> tuple[Labeled
         is_test_N[rows[np.argsort(hash_N[rows])[:num_test]]] = True
     if is_test_N.sum() < MIN_TEST_ROWS:
         raise InputError(
-            f"evaluate: {int(is_test_N.sum())} of {len(samples)} samples would be tested; "
+            f"{section}: {int(is_test_N.sum())} of {len(samples)} samples would be tested; "
             f"at least {MIN_TEST_ROWS} are needed: give more {'labels' if samples.has_labels else 'samples'}, or raise "
-            "evaluate.test_fraction"
+            f"{section}.test_fraction"
         )
     return samples.take(np.flatnonzero(~is_test_N)), samples.take(np.flatnonzero(is_test_N))

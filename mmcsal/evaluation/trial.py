@@ -10,7 +10,7 @@ from mmcsal.contracts.ids import hash_ids
 from mmcsal.evaluation.data import Labeled, split
 from mmcsal.evaluation.probe import fit_samples, unit
 from mmcsal.evaluation.spec import BASELINE, GROUPS, Contender, EvaluateSpec
-from mmcsal.metrics.classification import calibration_error, class_recall, macro_f1
+from mmcsal.metrics.classification import answer_figures
 from mmcsal.selection import select_pairs
 from mmcsal.selection.alignment import align_scores, alignment_of, fit_anchors
 from mmcsal.selection.classifier import FusedClassifier
@@ -69,19 +69,11 @@ def scores(classifier: FusedClassifier, test: Labeled) -> dict[str, Any]:
     label_N = torch.from_numpy(test.label_N)
     probability_NC = torch.zeros(len(test), len(test.classes), dtype=torch.float64)
     probability_NC[:, number_K] = torch.from_numpy(classifier.both.probabilities(np.hstack(views)))
-    guess_N = probability_NC.argmax(dim=1)
     alone = [
         float((number_K[head.logits(x_ND).argmax(axis=1)] == test.label_N).mean())
         for head, x_ND in zip(classifier.alone, views, strict=True)
     ]
-    return {
-        "accuracy": (guess_N == label_N).double().mean().item(),
-        "macro_f1": macro_f1(guess_N, label_N, len(test.classes)).item(),
-        "calibration_error": calibration_error(probability_NC, label_N).item(),
-        "accuracy_a": alone[0],
-        "accuracy_v": alone[1],
-        "class_recall": class_recall(guess_N, label_N, len(test.classes)).tolist(),
-    }
+    return {**answer_figures(probability_NC, label_N), "accuracy_a": alone[0], "accuracy_v": alone[1]}
 
 
 class PoolFacts:

@@ -1,9 +1,22 @@
 """What a classifier's answers are worth beside their accuracy."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 NUM_BINS = 15
+
+
+def answer_figures(probability_NC: Tensor, label_N: Tensor) -> dict[str, Any]:
+    """`accuracy`, `macro_f1`, `calibration_error` and the list `class_recall` of the most likely classes."""
+    guess_N, num_classes = probability_NC.argmax(dim=1), probability_NC.shape[1]
+    return {
+        "accuracy": (guess_N == label_N).double().mean().item(),
+        "macro_f1": macro_f1(guess_N, label_N, num_classes).item(),
+        "calibration_error": calibration_error(probability_NC, label_N).item(),
+        "class_recall": class_recall(guess_N, label_N, num_classes).tolist(),
+    }
 
 
 def class_recall(guess_N: Tensor, label_N: Tensor, num_classes: int) -> Tensor:

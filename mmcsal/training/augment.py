@@ -1,4 +1,4 @@
-"""Two random views of a batch, on tensors, on whatever device they lie.
+"""Random views of a batch, on tensors, on whatever device they lie.
 
 What is random is drawn for the *global* batch from (seed, epoch, step), then each worker takes its rows: a view does
 not depend on the number of workers. Crop and flip are drawn once per clip, never per frame, and the window in time is
@@ -55,7 +55,7 @@ class AugmentSpec(Spec):
         return self
 
 
-def two_views(
+def random_views(
     video_BTHWC: Tensor,
     audio_BL: Tensor,
     spec: AugmentSpec,
@@ -65,8 +65,9 @@ def two_views(
     step: int,
     rows: slice,
     global_batch_size: int,
-) -> tuple[View, View]:
-    """Two views of this worker's clips.
+    num_views: int = 2,
+) -> list[View]:
+    """Views of this worker's clips.
 
     Args:
         video_BTHWC: uint8, this worker's rows.
@@ -80,11 +81,11 @@ def two_views(
     shortest = math.ceil(WINDOW_STEPS * spec.min_duration)
     window = int(torch.randint(shortest, WINDOW_STEPS + 1, (), generator=generator)) / WINDOW_STEPS
     views = []
-    for _ in range(2):
+    for _ in range(num_views):
         draw = Draw(global_batch_size, audio_BL.shape[1], rows, window, generator, audio_BL.device, spec.num_mel_masks)
         video = augment_video(video_BTHWC, draw, spec)
         views.append(View(video, augment_audio(audio_BL, draw, spec), mel_mask(draw, spec)))
-    return views[0], views[1]
+    return views
 
 
 def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:

@@ -8,6 +8,7 @@ Source: Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021 (PreciseBN).
 """
 
 import torch
+from torch import nn
 
 from mmcsal.collectives import broadcast
 from mmcsal.models.two_tower import TwoTower
@@ -31,7 +32,7 @@ def calibrate_norms(model: TwoTower, features: Pair) -> None:
         head.norm.running_var.copy_(hidden_NC.var(dim=0, correction=min(1, len(hidden_NC) - 1)))
 
 
-def share_norms(model: TwoTower) -> None:
+def share_norms(model: nn.Module) -> None:
     """The first worker's buffers on every worker, after it has calibrated: they then hold the same model."""
     for buffer in model.buffers():
         broadcast(buffer)

@@ -10,7 +10,7 @@ Source: MosaicML Streaming (canonical nodes) for the idea of an order that a fix
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,7 +27,7 @@ from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.contracts.ids import order_by_hash
 from mmcsal.models.gray import gray_bytes
 from mmcsal.storage import is_of_service
-from mmcsal.training.spec import PretrainSpec
+from mmcsal.training.batch_spec import BatchSpec
 
 TENSORS = ("video", "audio")
 INDEX_THREADS = 16  # a store answers many small reads at a time
@@ -46,7 +46,7 @@ class ClipBatch:
 
 @dataclass(frozen=True)
 class _Partition:
-    """One file of the CLIP table: its rows in the order of their sample_id."""
+    """One file of the CLIP table: its rows that are wanted, in the order of their sample_id."""
 
     path: str
     sample_ids: np.ndarray  # str [n], sorted
@@ -57,32 +57,38 @@ class _Partition:
 
 
 class ClipBatches:
-    """A CLIP table as shuffled batches; also serves a fixed sample of it, or all of it."""
+    """A CLIP table, or some of its clips, as shuffled batches; also serves a fixed sample of them, or all."""
 
     def __init__(
         self,
         files: Sequence[str],
         filesystem: pyarrow.fs.FileSystem,
-        spec: PretrainSpec,
+        spec: BatchSpec,
         *,
         seed: int,
         num_workers: int = 1,
         gray: bool = False,
+        only: Collection[str] | None = None,
+        held_out: Collection[str] = (),
     ):
         """Reads the ids of all files, no tensors.
 
         Args:
             files: paths of the table's Parquet files on `filesystem`, in any order.
             gray: hand out frames with one channel, for encoders that look at gray only: a third of memory and work.
+            only: the ids of the clips to serve; of the files' others nothing is kept in memory. None = all.
+            held_out: ids of clips that no epoch holds, besides those that the spec holds out.
         Raises:
             InputError: fewer clips than two per worker.
             TableError: a file is no CLIP table, or the files hold different clip shapes.
         """
         self._filesystem, self._seed, self._gray = filesystem, seed, gray
-        self._partitions, self.clip_bytes = _read_index(files, filesystem)
+        self._section = spec.section
+        self._partitions, self.clip_bytes = _read_index(files, filesystem, only)
         self.num_clips = sum(len(p) for p in self._partitions)
         self._sample_order = _sample_order(self._partitions)
-        self._trained = self._train_split(spec)
+        is_trained_N = self._is_trained(spec, held_out)
+        self._trained, self._held_out = (self._by_partition(rows_N) for rows_N in (is_trained_N, ~is_trained_N))
         num_trained = sum(len(rows) for rows in self._trained)
         self.batch_size, self.num_lanes = _batch_and_lanes(spec, num_trained, num_workers)
         self.steps_per_epoch = num_trained // self.num_lanes // (self.batch_size // self.num_lanes)
@@ -106,7 +112,7 @@ class ClipBatches:
         if self.num_lanes % num_workers:
             raise InputError(
                 f"training: {self.num_lanes} lanes of a batch of {self.batch_size} cannot be shared by {num_workers} "
-                "workers; set pretrain.num_lanes to a multiple of them"
+                f"workers; set {self._section}.num_lanes to a multiple of them"
             )
         share = self.batch_size // num_workers
         rows = slice(rank * share, (rank + 1) * share)
@@ -136,6 +142,16 @@ class ClipBatches:
         """This worker's clips, in chunks, when all clips are cut into neighbouring, nearly equal shares."""
         return self._chunks(np.array_split(self._everything(), num_workers)[rank], chunk)
 
+    def share_of_held_out(self, rank: int, num_workers: int, *, chunk: int = 256) -> Iterator[ClipBatch]:
+        """As `share_of_all`, of the clips that no epoch holds."""
+        clips = _pairs(np.arange(len(self._partitions)), self._held_out)
+        return self._chunks(np.array_split(clips, num_workers)[rank], chunk)
+
+    @property
+    def held_out_ids(self) -> list[str]:
+        """The ids of the clips that no epoch holds, in the order of their shares."""
+        return [str(i) for p, rows in zip(self._partitions, self._held_out, strict=True) for i in p.sample_ids[rows]]
+
     def sample_ids_of_share(self, rank: int, num_workers: int) -> np.ndarray:
         """The ids of `share_of_all`, in its order."""
         return np.array_split(self.sample_ids, num_workers)[rank]
@@ -145,18 +161,22 @@ class ClipBatches:
             part = clips[first : first + size]
             yield self._read(part, slice(0, len(part)), len(part))
 
-    def _train_split(self, spec: PretrainSpec) -> list[np.ndarray]:
-        """Of each partition, the clips that training sees: all, or all but those that every epoch is measured on."""
-        is_trained = np.ones(self.num_clips, dtype=bool)
-        if spec.hold_out_eval:
-            if self.num_clips < 2 * spec.eval_samples:
-                raise InputError(
-                    f"training: pretrain.hold_out_eval would take {spec.eval_samples} of {self.num_clips} clips; "
-                    f"set pretrain.eval_samples to {self.num_clips // 2} or less"
-                )
-            is_trained[self._sample_order[: spec.eval_samples]] = False
+    def _is_trained(self, spec: BatchSpec, held_out: Collection[str]) -> np.ndarray:
+        """Whether training sees each clip, bool [N] in the order of `sample_ids`."""
+        if self.num_clips < 2 * spec.num_held_out:
+            raise InputError(
+                f"training: pretrain.hold_out_eval would take {spec.num_held_out} of {self.num_clips} clips; "
+                f"set pretrain.eval_samples to {self.num_clips // 2} or less"
+            )
+        apart = set(held_out)
+        is_trained_N = np.array([sample_id not in apart for sample_id in self.sample_ids], dtype=bool)
+        is_trained_N[self._sample_order[: spec.num_held_out]] = False
+        return is_trained_N
+
+    def _by_partition(self, is_wanted_N: np.ndarray) -> list[np.ndarray]:
+        """Of each partition, the wanted clips."""
         cuts = np.cumsum([len(p) for p in self._partitions])[:-1]
-        return [np.flatnonzero(part) for part in np.split(is_trained, cuts)]
+        return [np.flatnonzero(part) for part in np.split(is_wanted_N, cuts)]
 
     def _shuffled(self, lane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The clips of a lane, mixed within windows of neighbouring partitions that fit into its shuffle buffer."""
@@ -185,17 +205,18 @@ class ClipBatches:
             tensors = self._tensors(int(partition))
             if not out:
                 out = [np.empty((len(clips), *t.shape[1:]), t.dtype) for t in tensors]
-            source = self._partitions[partition].row_of[clips[here, 1]]
             for target, tensor in zip(out, tensors, strict=True):
-                target[here] = tensor[source]
+                target[here] = tensor[clips[here, 1]]
         video, audio = out
         return ClipBatch(ids, torch.from_numpy(video), torch.from_numpy(audio), rows, global_batch_size)
 
     def _tensors(self, partition: int) -> tuple[np.ndarray, ...]:
+        """The clips of a partition, in its order."""
         cached = self._cache.get(partition)
         if cached is None:
-            table = _read_table(self._partitions[partition].path, self._filesystem, TENSORS)
-            video, audio = (read_tensor(table, name) for name in TENSORS)
+            source = self._partitions[partition]
+            table = _read_table(source.path, self._filesystem, TENSORS)
+            video, audio = (_rows(read_tensor(table, name), source.row_of) for name in TENSORS)
             cached = (gray_bytes(video) if self._gray else video, audio)
             self._cache.put(partition, cached)
         return cached
@@ -221,6 +242,11 @@ class _Cache:
             self._num_bytes -= _num_bytes(dropped)
 
 
+def _rows(tensor: np.ndarray, row_of: np.ndarray) -> np.ndarray:
+    """Some rows; without a copy where they are all, as they lie."""
+    return tensor if np.array_equal(row_of, np.arange(len(tensor))) else tensor[row_of]
+
+
 def _pairs(partitions: np.ndarray, clips: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack((np.repeat(partitions, [len(c) for c in clips]), np.concatenate(clips)), axis=1)
 
@@ -229,7 +255,7 @@ def _num_bytes(arrays: tuple[np.ndarray, ...]) -> int:
     return sum(a.nbytes for a in arrays)
 
 
-def _batch_and_lanes(spec: PretrainSpec, num_clips: int, num_workers: int) -> tuple[int, int]:
+def _batch_and_lanes(spec: BatchSpec, num_clips: int, num_workers: int) -> tuple[int, int]:
     """What the configuration asks for, or what a smaller corpus gives: at least two clips a worker."""
     batch_size = min(spec.batch_size, num_clips)
     # A corpus of a few clips is no matter of reading: as many lanes as workers do.
@@ -237,21 +263,27 @@ def _batch_and_lanes(spec: PretrainSpec, num_clips: int, num_workers: int) -> tu
     batch_size = batch_size // num_lanes * num_lanes
     if batch_size < 2 * num_workers:
         raise InputError(
-            f"training: {num_clips} clips in batches of {spec.batch_size} give {num_workers} workers less than the two "
-            f"clips each that a contrastive loss needs; ingest at least {2 * num_workers} clips or set fewer workers"
+            f"training: {num_clips} clips in batches of {spec.batch_size} give {num_workers} workers less than two "
+            f"clips each; ingest (or label) at least {2 * num_workers} clips, or set fewer workers "
+            f"({spec.section}.num_workers)"
         )
     return batch_size, num_lanes
 
 
-def _read_index(files: Sequence[str], filesystem: pyarrow.fs.FileSystem) -> tuple[list[_Partition], int]:
+def _read_index(
+    files: Sequence[str], filesystem: pyarrow.fs.FileSystem, only: Collection[str] | None
+) -> tuple[list[_Partition], int]:
     """The partitions in the order of their first id, and the bytes of one clip."""
+    wanted = None if only is None else set(only)
     partitions: list[_Partition] = []
     shapes: dict[tuple, str] = {}
     with ThreadPoolExecutor(INDEX_THREADS) as pool:
         for path, (ids, shape) in zip(files, pool.map(lambda f: _read_ids(f, filesystem), files), strict=True):
-            if len(ids) == 0:
-                continue
             row_of = np.argsort(ids, kind="stable")
+            if wanted is not None:
+                row_of = row_of[[sample_id in wanted for sample_id in ids[row_of]]]
+            if len(row_of) == 0:
+                continue
             partitions.append(_Partition(path, ids[row_of], row_of))
             shapes.setdefault(shape, path)
     if len(shapes) > 1:

@@ -1,10 +1,10 @@
 """Clips through a model, as they are: no augmentation, no gradient, float32."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcsal.models.two_tower import MODALITIES, TwoTower
 from mmcsal.training.data import ClipBatch
@@ -25,12 +25,17 @@ def embed_clips(model: TwoTower, video: Tensor, audio: Tensor, *, batch_size: in
 
 def embed_batches(model: TwoTower, clips: Iterable[ClipBatch]) -> Pair:
     """`embed_clips` of several batches, one after the other."""
-    return _in_batches(model, model, ((batch.video_BTHWC, batch.audio_BL) for batch in clips))
+    return _in_batches(model, model, pairs_of(clips))
+
+
+def pairs_of(clips: Iterable[ClipBatch]) -> Iterator[Pair]:
+    """The tensors of batches."""
+    return ((batch.video_BTHWC, batch.audio_BL) for batch in clips)
 
 
 def encode_batches(model: TwoTower, clips: Iterable[ClipBatch]) -> Pair:
     """What the encoders make of several batches, (float32 [N, C1], float32 [N, C2]) on the CPU: for the heads."""
-    return _in_batches(model, model.encode, ((batch.video_BTHWC, batch.audio_BL) for batch in clips))
+    return _in_batches(model, model.encode, pairs_of(clips))
 
 
 def project_features(model: TwoTower, features: Pair) -> Pair:
@@ -38,10 +43,18 @@ def project_features(model: TwoTower, features: Pair) -> Pair:
     return _in_batches(model, model.project, [features])
 
 
-@torch.no_grad()
 def _in_batches(
     model: TwoTower, run: Callable[..., Pair], inputs: Iterable[Pair], batch_size: int = BATCH_SIZE
 ) -> Pair:
+    of_video, of_audio = in_batches(model, run, inputs, batch_size)
+    return of_video, of_audio
+
+
+@torch.no_grad()
+def in_batches(
+    model: nn.Module, run: Callable[..., tuple[Tensor, ...]], inputs: Iterable[Pair], batch_size: int = BATCH_SIZE
+) -> list[Tensor]:
+    """What `run` makes of many clips, each of its tensors as float32 [N, ...] on the CPU; the model's mode is kept."""
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     try:
@@ -52,8 +65,7 @@ def _in_batches(
         ]
     finally:
         model.train(was_training)
-    of_video, of_audio = (torch.cat(parts).float().cpu() for parts in zip(*made, strict=True))
-    return of_video, of_audio
+    return [torch.cat(parts).float().cpu() for parts in zip(*made, strict=True)]
 
 
 def close_gap(z_ND: Tensor, modality: str, centroids: dict[str, Tensor]) -> Tensor:

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 from mmcsal.losses.pcl import PclSpec
 from mmcsal.training.clusters import refit_prototypes
-from mmcsal.training.data import ClipBatches
+from mmcsal.training.data import ClipBatch, ClipBatches
+from mmcsal.training.position import Position
 from mmcsal.training.prefetch import ahead
 from mmcsal.training.state import TrainState
 from mmcsal.training.step import train_step
@@ -28,18 +29,34 @@ def train_epoch(
     Args:
         forward: `state.module` wrapped for several workers; None = unwrapped.
         on_step: called after each step with the state and the figures of the step.
-    Returns: the figures of `train_step`, averaged over all steps of the epoch, also those before a resume; and of the
-        steps done here `steps_per_s` and `data_wait_share`, the share of the time spent waiting for batches.
+    Returns: as `run_epoch`, of the figures of `train_step`.
     """
     _refit_when_due(state, batches)
-    steps_done, watch = state.steps_per_epoch - state.step_in_epoch, Stopwatch()
-    start = {"rank": rank, "num_workers": num_workers, "first_step": state.step_in_epoch}
-    epoch, begun_s = state.epoch, time.perf_counter()
-    for batch in watch.waiting_for(ahead(lambda: batches.epoch(epoch, **start))):
+
+    def step(batch: ClipBatch) -> None:
         figures = train_step(state, batch, forward=forward)
         if on_step is not None:
             on_step(state, figures)
-    means = {name: value / state.steps_per_epoch for name, value in state.sums.items()}
+
+    return run_epoch(state, batches, step, rank=rank, num_workers=num_workers)
+
+
+def run_epoch(
+    position: Position, batches: ClipBatches, step: Callable[[ClipBatch], None], *, rank: int, num_workers: int
+) -> dict[str, float]:
+    """Steps to the end of the epoch that training stands in, from where it stands.
+
+    Args: step: trains on this worker's rows of a batch and advances the position.
+    Returns: the figures that the position was advanced by, averaged over all steps of the epoch, also those before a
+        resume; and of the steps done here `steps_per_s` and `data_wait_share`, the share of the time spent waiting
+        for batches.
+    """
+    steps_done, watch = position.steps_per_epoch - position.step_in_epoch, Stopwatch()
+    start = {"rank": rank, "num_workers": num_workers, "first_step": position.step_in_epoch}
+    epoch, begun_s = position.epoch, time.perf_counter()
+    for batch in watch.waiting_for(ahead(lambda: batches.epoch(epoch, **start))):
+        step(batch)
+    means = {name: value / position.steps_per_epoch for name, value in position.sums.items()}
     wall_s = time.perf_counter() - begun_s
     return {**means, "steps_per_s": steps_done / wall_s, "data_wait_share": watch.waited_s / wall_s}
 

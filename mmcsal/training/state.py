@@ -14,24 +14,22 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.losses import MmsslObjective
 from mmcsal.models import ModelSpec, build_model
 from mmcsal.models.two_tower import MODALITIES, TwoTower
+from mmcsal.training.batch_spec import NOT_IN_RESULT
 from mmcsal.training.best import BestEpoch
 from mmcsal.training.clusters import Assignments
 from mmcsal.training.module import Mmssl
+from mmcsal.training.position import Position
 from mmcsal.training.schedule import learning_rate_factor
 from mmcsal.training.spec import PretrainSpec
 
 # What a run may change between a checkpoint and its resume without changing its result.
-NOT_IN_HASH = {
-    *("num_workers", "min_workers", "threads_per_worker", "cache_bytes"),
-    *("checkpoint_every_steps", "compile", "channels_last"),  # these change the last digits alone
-}
+NOT_IN_HASH = {*NOT_IN_RESULT, "checkpoint_every_steps", "compile", "channels_last"}
 
 
-class TrainState:
+class TrainState(Position):
     """Model, objective, optimizer, schedule and position of one run.
 
-    No random generator is kept: whatever is drawn follows from (seed, epoch, step). Equal states train on
-    bit-identically, on one machine and number of workers.
+    Equal states train on bit-identically, on one machine and number of workers.
     """
 
     def __init__(
@@ -42,17 +40,14 @@ class TrainState:
         Args:
             steps_per_epoch: `ClipBatches.steps_per_epoch`; the schedule ends after `epochs` times as many.
         """
-        self.spec, self.model_spec, self.seed, self.steps_per_epoch = spec, model_spec, seed, steps_per_epoch
+        super().__init__(seed=seed, steps_per_epoch=steps_per_epoch, device=device)
+        self.spec, self.model_spec = spec, model_spec
         self.config_hash = config_hash(spec, model_spec, seed, steps_per_epoch)
-        self.device = torch.device(device)
         check_micro_batches(spec, model_spec)
         self.module = _in_layout(_build_module(spec, model_spec, seed).to(self.device), spec.channels_last)
         self.average = _average_of(self.module.model, spec.ema_decay)
-        self.optimizer = AdamW(_parameter_groups(self.module, spec.weight_decay), lr=spec.learning_rate)
+        self.optimizer = AdamW(parameter_groups(self.module, spec.weight_decay), lr=spec.learning_rate)
         self.scheduler = LambdaLR(self.optimizer, self._learning_rate_factor)
-        self.epoch = 0  # epochs finished
-        self.step_in_epoch = 0  # steps finished of the one under way
-        self.sums: dict[str, float] = {}  # of the figures of the epoch's steps so far
         self.assignments: Assignments | None = None  # of this epoch, where prototypes are k-means centres
         self.best = BestEpoch()
         self.centroids: dict[str, Tensor] = {}  # modality -> [D] on the CPU, over training data, at the end
@@ -75,14 +70,6 @@ class TrainState:
         """Whether all epochs are finished, or no better one is to be expected."""
         return self.epoch >= self.spec.epochs or self.best.ends_training(self.spec.best)
 
-    def advance(self, figures: dict[str, float]) -> None:
-        """Counts one finished step and adds its figures up; after the last step of an epoch, counts the epoch."""
-        before = self.sums if self.step_in_epoch else {}
-        self.sums = {name: before.get(name, 0.0) + value for name, value in figures.items()}
-        self.step_in_epoch += 1
-        if self.step_in_epoch == self.steps_per_epoch:
-            self.epoch, self.step_in_epoch = self.epoch + 1, 0
-
     def state_dict(self) -> dict[str, Any]:
         """A complete checkpoint, for `torch.save` and `torch.load(weights_only=True)`; keys do not depend on a wrap."""
         return {
@@ -90,9 +77,7 @@ class TrainState:
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
-            "epoch": self.epoch,
-            "step_in_epoch": self.step_in_epoch,
-            "sums": self.sums,
+            **self.position_dict(),
             "assignments": None if self.assignments is None else self.assignments.state(),
             "best": self.best.state(),
             "seed": self.seed,
@@ -126,8 +111,8 @@ class TrainState:
         self.scheduler.load_state_dict(checkpoint["scheduler"])
         if self.average is not None:
             self.average.load_state_dict(checkpoint["average"])
-        self.epoch, self.step_in_epoch = checkpoint["epoch"], checkpoint["step_in_epoch"]
-        self.sums, self.best = checkpoint["sums"], BestEpoch(**checkpoint["best"])
+        self.load_position(checkpoint)
+        self.best = BestEpoch(**checkpoint["best"])
         self.assignments = Assignments(**checkpoint["assignments"]) if checkpoint["assignments"] else None
 
     def _learning_rate_factor(self, step: int) -> float:
@@ -146,7 +131,7 @@ def load_model(checkpoint: dict[str, Any], device: str = "cpu") -> tuple[TwoTowe
     Args:
         checkpoint: of `TrainState.encoders_dict`; no configuration and no corpus is needed.
     """
-    model = build_model(_without_weight_files(checkpoint["model_spec"]), seed=0)
+    model = build_model(without_weight_files(checkpoint["model_spec"]), seed=0)
     model.load_state_dict(checkpoint["model"])
     return model.to(device).eval(), checkpoint["centroids"]
 
@@ -195,7 +180,7 @@ def _in_layout(module: Mmssl, channels_last: bool) -> Mmssl:
     return module
 
 
-def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices and kernels of the model alone: none for scale, prototypes, norms, biases."""
     decayed, free = [], []
     for name, parameter in module.named_parameters():
@@ -204,7 +189,7 @@ def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, 
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
 
 
-def _without_weight_files(model_spec: dict[str, Any]) -> ModelSpec:
+def without_weight_files(model_spec: dict[str, Any]) -> ModelSpec:
     """The files that the encoders once started from need not exist where a checkpoint is read."""
     encoders = {m: {**model_spec[m], "weights": None} for m in MODALITIES if "weights" in model_spec[m]}
     return ModelSpec.model_validate({**model_spec, **encoders})

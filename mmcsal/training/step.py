@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmcsal.contracts.errors import MmcsalError
-from mmcsal.training.augment import View, two_views
+from mmcsal.training.augment import AugmentSpec, View, random_views
 from mmcsal.training.data import ClipBatch
 from mmcsal.training.grad_cache import cached_backward
 from mmcsal.training.module import Assigned, Loss
+from mmcsal.training.position import Position
 from mmcsal.training.state import TrainState
 
 
@@ -26,28 +28,14 @@ def train_step(state: TrainState, batch: ClipBatch, *, forward: Callable[..., An
     module, spec = state.module, state.spec
     module.train()
     module.objective.before_step()
-    views = two_views(
-        batch.video_BTHWC.to(state.device, non_blocking=True),
-        batch.audio_BL.to(state.device, non_blocking=True),
-        spec.augment,
-        seed=state.seed,
-        epoch=state.epoch,
-        step=state.step_in_epoch,
-        rows=batch.rows,
-        global_batch_size=batch.global_batch_size,
-    )
+    view1, view2 = views_of(batch, state, spec.augment)
     assigned = state.assignments.of(batch.sample_ids, state.device) if state.assignments else None
     state.optimizer.zero_grad(set_to_none=True)
-    loss, parts = _backward(state, views, assigned, forward or module)
+    loss, parts = _backward(state, (view1, view2), assigned, forward or module)
     for parameter in module.objective.frozen_parameters(state.epoch):
         parameter.grad = None  # AdamW skips what has no gradient
     gradient_norm = torch.nn.utils.clip_grad_norm_(module.parameters(), spec.gradient_clip_norm)
-    # Of the gradient, which is the workers' mean: all workers stop, or none.
-    if not torch.isfinite(gradient_norm):
-        raise MmcsalError(
-            f"training: the gradient is not finite in epoch {state.epoch}, step {state.step_in_epoch} "
-            f"(loss {loss.item()}); lower pretrain.learning_rate (now {spec.learning_rate})"
-        )
+    check_finite(gradient_norm, loss, state, f"pretrain.learning_rate (now {spec.learning_rate})")
     told = {"gradient_norm": gradient_norm.item(), "learning_rate": state.scheduler.get_last_lr()[0]}
     state.optimizer.step()
     module.objective.after_step()
@@ -58,6 +46,34 @@ def train_step(state: TrainState, batch: ClipBatch, *, forward: Callable[..., An
     figures = {**{name: part.item() for name, part in parts.items()}, **told}
     state.advance(figures)
     return figures
+
+
+def views_of(batch: ClipBatch, position: Position, spec: AugmentSpec, *, num_views: int = 2) -> list[View]:
+    """Views of this worker's rows, on its device, for the step that training stands at."""
+    return random_views(
+        batch.video_BTHWC.to(position.device, non_blocking=True),
+        batch.audio_BL.to(position.device, non_blocking=True),
+        spec,
+        seed=position.seed,
+        epoch=position.epoch,
+        step=position.step_in_epoch,
+        rows=batch.rows,
+        global_batch_size=batch.global_batch_size,
+        num_views=num_views,
+    )
+
+
+def check_finite(gradient_norm: Tensor, loss: Tensor, position: Position, lower: str) -> None:
+    """Of the gradient, which is the workers' mean: all workers stop, or none.
+
+    Args: lower: the key that is too high, with its value.
+    Raises: MmcsalError: the gradient is not finite.
+    """
+    if not torch.isfinite(gradient_norm):
+        raise MmcsalError(
+            f"training: the gradient is not finite in epoch {position.epoch}, step {position.step_in_epoch} "
+            f"(loss {loss.item()}); lower {lower}"
+        )
 
 
 def _backward(state: TrainState, views: tuple[View, View], assigned: Assigned, forward: Callable[..., Any]) -> Loss:

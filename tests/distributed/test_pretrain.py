@@ -20,8 +20,9 @@ from cluster.local_cluster import LOSS_SETTINGS
 from mmcsal.config import RunConfig, load_config
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.manifest import MANIFEST
-from mmcsal.distributed.pretrain import checkpoints, last_epoch, pretrain_encoders
+from mmcsal.distributed.pretrain import last_epoch, pretrain_encoders
 from mmcsal.distributed.ray_errors import told_to_the_reader
+from mmcsal.distributed.ray_train import checkpoints
 from mmcsal.distributed.recover import with_retries
 from mmcsal.distributed.session import quiet_ray
 from mmcsal.rundir import RunDir
@@ -59,7 +60,7 @@ def pretrain(config: RunConfig, run_dir: RunDir, losses: list[BaseException] | N
     """As the pipeline does it: what is lost is tried again, and told."""
     return with_retries(
         lambda: pretrain_encoders(config, run_dir, lambda *_: None),
-        lambda: checkpoints(run_dir),
+        lambda: checkpoints(run_dir, "checkpoints"),
         on_retry=(losses if losses is not None else []).append,
     )
 
@@ -139,7 +140,7 @@ def test_a_worker_that_dies_in_an_epoch_goes_on_from_its_last_step_and_nothing_d
         for pid in train_workers():
             os.kill(pid, signal.SIGKILL)
 
-    with meanwhile(lambda: any("step" in name for name in checkpoints(run_dir)), kill) as killed_s:
+    with meanwhile(lambda: any("step" in name for name in checkpoints(run_dir, "checkpoints")), kill) as killed_s:
         losses: list[BaseException] = []
         pretrain(config, run_dir, losses)
     assert killed_s, "over before the kill"
@@ -190,7 +191,7 @@ def test_fewer_workers_than_asked_for_train_on_when_a_node_is_lost(session, tmp_
     """
     # Ray may begin with the one worker that it sees first; it then looks for a second one every two seconds.
     often = partial(ScalingConfig, elastic_resize_monitor_interval_s=2.0)
-    monkeypatch.setattr("mmcsal.distributed.pretrain.ScalingConfig", often)
+    monkeypatch.setattr("mmcsal.distributed.ray_train.ScalingConfig", often)
     workers = ["pretrain.num_workers=2", "pretrain.min_workers=1"]
     config, run_dir = new_run(tmp_path / "run", "pretrain.epochs=80", *workers)
     ray.shutdown()

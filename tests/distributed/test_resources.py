@@ -27,7 +27,7 @@ GPU_BOX = Capacity(16, 2, is_fixed=True)
 )
 def test_training_and_embedding_use_gpus_where_there_are_or_may_be_some(found, use_gpus, expected):
     config = load_config(None, [f"cluster.use_gpus={use_gpus}"])
-    assert [ask_of(stage, config, found).use_gpu for stage in ("pretrain", "embed")] == [expected, expected]
+    assert [ask_of(stage, config, found).use_gpu for stage in ("pretrain", "embed", "finetune")] == 3 * [expected]
     assert not ask_of("ingest", config, found).use_gpu, "decoding would keep GPUs idle"
 
 
@@ -54,6 +54,7 @@ def test_a_group_scaled_to_zero_is_asked_for_as_many_workers_as_it_may_bring():
     ("found", "overrides", "told"),
     [
         (LAPTOP, ["pretrain.num_workers=8"], "pretrain.num_workers is 8, but a Ray of this machine has 4 CPUs at most"),
+        (LAPTOP, ["finetune.num_workers=8"], "finetune.num_workers is 8, but a Ray of this machine has 4 CPUs at most"),
         (LAPTOP, ["pretrain.num_workers=8", "pretrain.min_workers=8"], "set pretrain.min_workers=4 or less"),
         (LAPTOP, ["cluster.use_gpus=true"], "cluster.use_gpus is true"),
         (SCALED_TO_ZERO, ["pretrain.num_workers=4", "cluster.use_gpus=true"], "has 2 at most"),
@@ -61,7 +62,7 @@ def test_a_group_scaled_to_zero_is_asked_for_as_many_workers_as_it_may_bring():
     ],
 )
 def test_what_can_never_be_had_is_refused_with_the_key_to_change(found, overrides, told):
-    asks = [ask_of("pretrain", load_config(None, overrides), found)]
+    asks = [ask_of(stage, load_config(None, overrides), found) for stage in ("pretrain", "finetune")]
     with pytest.raises(ResourceError, match=told):
         refuse_impossible(asks, found)
 

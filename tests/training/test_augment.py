@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mmcsal.training.augment import AugmentSpec, two_views
+from mmcsal.training.augment import AugmentSpec, random_views
 from mmcsal.training.schedule import learning_rate_factor
 
 NOTHING = AugmentSpec(
@@ -30,7 +30,7 @@ def clips(n: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
 
 def views(video, audio, spec=None, *, rows=slice(0, 8), seed=0, epoch=0, step=0):
     where = {"seed": seed, "epoch": epoch, "step": step, "rows": rows, "global_batch_size": 8}
-    return two_views(video, audio, spec or AugmentSpec(), **where)
+    return random_views(video, audio, spec or AugmentSpec(), **where)
 
 
 def test_views_differ_from_each_other_and_from_step_to_step_and_nothing_else_changes_them():
@@ -114,7 +114,7 @@ def test_flip_mirrors_about_half_of_the_clips():
     video[:, :, :, :4] = 255
     audio = torch.zeros(64, 100, dtype=torch.int16)
     spec = NOTHING.model_copy(update={"flip": True})
-    (v, _, _), _ = two_views(video, audio, spec, seed=0, epoch=0, step=0, rows=slice(0, 64), global_batch_size=64)
+    (v, _, _), _ = random_views(video, audio, spec, seed=0, epoch=0, step=0, rows=slice(0, 64), global_batch_size=64)
     assert 16 < int((v[:, 0, 0, 0, 0] == 0).sum()) < 48
 
 

@@ -134,6 +134,22 @@ def test_clips_that_are_held_out_are_measured_and_never_trained_on(clip_files, f
         ClipBatches(clip_files(PARTITIONS), filesystem, spec(eval_samples=27, hold_out_eval=True), seed=0)
 
 
+def test_of_some_clips_only_these_are_served_and_kept_in_memory(clip_files, clip_table, filesystem):
+    """Also where the rows of a file are in no order, and where nothing of a file is wanted."""
+    files = clip_files([PARTITIONS[0][::-1], *PARTITIONS[1:]])
+    wanted, apart = [*IDS[1:10:2], *IDS[20:53:2]], IDS[20:30:2]
+    batches = ClipBatches(files, filesystem, spec(), seed=0, only=wanted, held_out=apart)
+    assert (batches.num_clips, batches.steps_per_epoch) == (22, 2)
+    seen = [list(chain(*ids_of(batches, epoch))) for epoch in range(8)]
+    assert set(chain(*seen)) == set(wanted) - set(apart)
+    shares = [list(batches.share_of_held_out(rank, 2, chunk=2)) for rank in range(2)]
+    assert [i for share in shares for batch in share for i in batch.sample_ids] == batches.held_out_ids
+    assert sorted(batches.held_out_ids) == apart
+    for batch in (*batches.epoch(0), *chain(*shares)):
+        assert batch.video_BTHWC.numpy().tobytes() == b"".join(clip_table(batch.sample_ids)["video"].to_pylist())
+    assert batches._cache._num_bytes == 22 * batches.clip_bytes
+
+
 def test_shares_of_all_clips_are_everything_once(clip_files, filesystem):
     batches = ClipBatches(clip_files(PARTITIONS), filesystem, spec(), seed=0)
     shares = [[s for b in batches.share_of_all(rank, 3, chunk=5) for s in b.sample_ids] for rank in range(3)]

@@ -31,11 +31,14 @@ def folder(tmp_path_factory):
 
 
 def whole(case: str) -> dict:
-    return script.gradients(case, slice(0, script.BATCH_SIZE), wrap=False)
+    rows = slice(0, script.BATCH_SIZE)
+    if case == script.CLASSIFIER:
+        return script.classifier_gradients(rows, wrap=False)
+    return script.gradients(case, rows, wrap=False)
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("case", script.CASES)
+@pytest.mark.parametrize("case", [*script.CASES, script.CLASSIFIER])
 def test_two_workers_have_the_gradients_of_one(case, folder):
     expected = whole(case)
     for rank in range(2):

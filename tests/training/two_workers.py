@@ -11,8 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmcsal.losses import MmsslObjective, MmsslSpec
 from mmcsal.models import ModelSpec, build_model
+from mmcsal.models.fusion import FusionClassifier
 from mmcsal.models.projection import ProjectionSpec
 from mmcsal.training.augment import View
+from mmcsal.training.finetune import losses_of
 from mmcsal.training.grad_cache import cached_backward
 from mmcsal.training.module import Mmssl
 
@@ -27,6 +29,8 @@ CASES: dict[str, dict[str, Any]] = {
     "pcl": {"proto": {"kind": "pcl"}},
     "micro batches": {"micro_batch_size": 3},
 }
+CLASSIFIER = "classifier"  # one more case: labels instead of an objective
+NUM_CLASSES = 3
 
 
 def build(case: str) -> Mmssl:
@@ -76,6 +80,23 @@ def gradients(case: str, rows: slice, *, wrap: bool) -> dict:
     else:
         loss, _ = forward(*views(rows), assigned(case, rows))
         loss.backward()
+    return _result(module, loss, wrap=wrap)
+
+
+def classifier_gradients(rows: slice, *, wrap: bool) -> dict:
+    """As `gradients`, of one step of fine-tuning; the layers have weights, or nothing would reach the encoders."""
+    model = FusionClassifier(build_model(ModelSpec(), seed=0), NUM_CLASSES).double()
+    torch.manual_seed(1)
+    for layer in (model.both, model.video, model.audio):
+        layer.reset_parameters()
+    forward = DistributedDataParallel(model, broadcast_buffers=False) if wrap else model
+    losses = losses_of(forward(*views(rows)[0]), torch.arange(BATCH_SIZE)[rows] % NUM_CLASSES)
+    loss = torch.stack(list(losses.values())).sum()
+    loss.backward()
+    return _result(model, loss, wrap=wrap)
+
+
+def _result(module: torch.nn.Module, loss: torch.Tensor, *, wrap: bool) -> dict:
     loss = loss.detach()
     if wrap:
         dist.all_reduce(loss)
@@ -91,8 +112,9 @@ def main(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     share = BATCH_SIZE // 2
-    for case in CASES:
-        result = gradients(case, slice(rank * share, (rank + 1) * share), wrap=True)
+    rows = slice(rank * share, (rank + 1) * share)
+    for case in (*CASES, CLASSIFIER):
+        result = classifier_gradients(rows, wrap=True) if case == CLASSIFIER else gradients(case, rows, wrap=True)
         torch.save(result, folder / f"{case}-{rank}.pt")
     dist.destroy_process_group()
 
