@@ -1,5 +1,6 @@
 """Fixtures of every test."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import torch
 from hypothesis import settings
 
 pytest_plugins = ["tests.pipeline"]
+
+# Threads that wait for each other on a busy machine cost more than they bring: here, and in the commands of tests.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # The same examples in every run: a failure that CI shows is one that anyone can see again.
 settings.register_profile("same_examples", derandomize=True)

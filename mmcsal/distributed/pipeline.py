@@ -25,7 +25,7 @@ from mmcsal.distributed.recover import with_retries
 from mmcsal.distributed.resources import ask_of, capacity, refuse_impossible, wait_for
 from mmcsal.distributed.select_stage import list_parquet, select_clips
 from mmcsal.distributed.session import ray_session
-from mmcsal.distributed.tune import JUDGED_BY, RAY_TUNE_NAME, tune_lambdas
+from mmcsal.distributed.tune import JUDGED_BY, MEASURED, tune_lambdas
 from mmcsal.report.build import build_report
 from mmcsal.rundir import RunDir
 from mmcsal.storage import open_uri
@@ -131,7 +131,7 @@ BESIDE = (
             "seed": c.seed,
             **_named_files(c, [c.evaluate.labels]),
         },
-        committed=lambda run_dir: run_dir.folders("tuning", RAY_TUNE_NAME),
+        committed=lambda run_dir: run_dir.names("tuning", MEASURED),
         after="embed",
     ),
     Stage(

@@ -1,7 +1,9 @@
 """EMBEDDING (and labels) -> TUNING: Ray Tune searches settings of the selection, fresh seeds check the best few.
 
 A trial selects in its own process, from samples that all trials share: it starts no tasks, so trials that fill every
-CPU cannot wait for each other. Ray Tune's own state lies in `tuning/`, and a killed search goes on from it.
+CPU cannot wait for each other. What a setting is worth on a seed is kept when it is known. A killed search begins anew
+and suggests the same settings, and those that are known cost nothing: Ray Tune's own state would be of what happened to
+be under way, and files that are not written whole.
 """
 
 import itertools
@@ -11,6 +13,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from math import prod
 from typing import Any
 
@@ -45,14 +48,14 @@ from mmcsal.tuning.trial import measure
 
 FOLDER = "tuning"
 FRAGMENT, PAGE = "tuned.yaml", "tuning.html"  # beside the folder, which holds a table
-RAY_TUNE_NAME = "_ray_tune"  # Ray Tune's own folder below tuning/, which readers of tables pass over
+# Below tuning/, where readers of tables pass over them: what is known of each setting and seed, and Ray Tune's own.
+MEASURED, RAY_TUNE_NAME = "_measured", "_ray_tune"
 JUDGED_BY = {"labels", "label_column", "aligned_column", "test_fraction", "probe_c"}  # keys of `evaluate`
 REFUSED = -1.0  # score of settings that a strategy refuses: below every accuracy and coverage
 MAX_SHARE = 0.5  # of the part that is selected from: with more there is little to choose
 FEWEST_PICKS = 10  # below, what picks are worth is mostly chance
 DIGITS = 4  # of a value drawn from a range: more cannot be told apart, and do not read well
 ENVIRONMENT = {
-    "TUNE_GLOBAL_CHECKPOINT_S": "5",  # what a kill may lose
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command as it does in every stage
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the results are in our table
     "RAY_AIR_NEW_OUTPUT": "0",  # prints, however quiet it is told to be
@@ -84,8 +87,8 @@ def tune_lambdas(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
     """
     samples = tuning_samples(config, run_dir)
     budgets, warnings = budgets_of(config, samples, run_dir)
-    trials = Trials(samples, config, budgets)
-    found = _search(trials, run_dir, progress)
+    trials = Trials(samples, config, budgets, run_dir)
+    found = _search(trials, progress)
     refused = [one.refused for one in found if one.refused]
     if len(refused) == len(found):
         raise InputError(f"tune: every setting was refused, first: {refused[0]}")
@@ -153,27 +156,28 @@ def budgets_of(config: RunConfig, samples: Labeled, run_dir: RunDir) -> tuple[tu
 class Trials:
     """What all trials share."""
 
-    def __init__(self, samples: Labeled, config: RunConfig, budgets: tuple[int | float, ...]) -> None:
+    def __init__(self, samples: Labeled, config: RunConfig, budgets: tuple[int | float, ...], run_dir: RunDir) -> None:
         self.spec = config.tune
         self.seed = config.seed
-        self._samples_ref = ray.put(samples)
-        self._select = simulated(config.select)
-        self._how = {
-            "budgets": budgets,
-            "test_fraction": config.evaluate.test_fraction,
-            "probe_c": config.evaluate.probe_c,
-        }
+        self.run_dir = run_dir
+        self.present: Settings = settings_of(config.select, list(self.spec.space))
         first, num_seeds = self.spec.first_seed, self.spec.num_seeds
         self.search_seeds = range(first, first + num_seeds)
         self.check_seeds = range(first + num_seeds, first + num_seeds + self.spec.num_check_seeds)
-        self.present: Settings = settings_of(config.select, list(self.spec.space))
+        judge = config.evaluate
+        how = {"budgets": budgets, "test_fraction": judge.test_fraction, "probe_c": judge.probe_c}
+        self._meter = Meter(simulated(config.select), how, run_dir)
+        self._samples_ref = ray.put(samples)
 
     def trainable(self) -> Any:
         """For Ray Tune."""
         function = tune.with_parameters(
-            _search_trial, samples=ray.get(self._samples_ref), select=self._select, spec=self.spec,
-            seeds=self.search_seeds, how=self._how,
-        )  # fmt: skip
+            _search_trial,
+            samples=ray.get(self._samples_ref),
+            meter=self._meter,
+            spec=self.spec,
+            seeds=self.search_seeds,
+        )
         return tune.with_resources(function, {"CPU": 1})
 
     def run_all(self, settings: dict[int, Settings], seeds: range, phase: str) -> list[dict[str, Any]]:
@@ -182,11 +186,7 @@ class Trials:
         Raises: InputError: a strategy refuses the pool.
         """
         pairs = list(itertools.product(settings, seeds))
-        specs = {
-            number: self._select if number == PRESENT else with_settings(self._select, values)
-            for number, values in settings.items()
-        }
-        refs = [_measured.remote(self._samples_ref, specs[number], seed, self._how) for number, seed in pairs]
+        refs = [_measured.remote(self._meter, self._samples_ref, settings[number], seed) for number, seed in pairs]
         return [
             row
             for (number, _), rows in zip(pairs, ray.get(refs), strict=True)
@@ -194,7 +194,27 @@ class Trials:
         ]
 
 
-def _search(trials: Trials, run_dir: RunDir, progress: Progress) -> list[Found]:
+@dataclass(frozen=True)
+class Meter:
+    """Measures settings, and keeps what it has found. Safe to pickle."""
+
+    select: SelectSpec
+    how: dict[str, Any]
+    run_dir: RunDir
+
+    def rows(self, samples: Labeled, settings: Settings, seed: int) -> list[dict[str, Any]]:
+        """Of a setting on a seed; see `measure`."""
+        digest = blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
+        place = (FOLDER, MEASURED, f"{digest}-{seed}.json")
+        if not self.run_dir.exists(*place):
+            # Present settings that a strategy has no key for (None) are left as they are.
+            values = {key: value for key, value in settings.items() if value is not None}
+            rows = measure(samples, with_settings(self.select, values), seed=seed, **self.how)
+            self.run_dir.write_json({"settings": settings, "rows": rows}, *place)
+        return self.run_dir.read_json(*place)["rows"]
+
+
+def _search(trials: Trials, progress: Progress) -> list[Found]:
     """The trials in the order in which they were suggested.
 
     Raises: what a trial raised that is no refusal: a defect, or a loss that is worth another try.
@@ -207,22 +227,17 @@ def _search(trials: Trials, run_dir: RunDir, progress: Progress) -> list[Found]:
     grid_size = prod(len(axis.values) for axis in spec.space.values() if isinstance(axis, Choice))
     num_trials = grid_size if spec.search == "grid" else spec.num_trials
     _show = partial(progress, num_total=num_trials)
-    results = _tuner(trials, run_dir).fit()
+    results = _tuner(trials).fit()
     if results.errors:
         raise results.errors[0]
     told = [result.metrics or {} for result in results]
     return [Found(one["settings"], one.get("rows", []), one.get("refused")) for one in told]
 
 
-def _tuner(trials: Trials, run_dir: RunDir) -> tune.Tuner:
-    """A new search, or the one that was killed."""
-    storage_path = run_dir.place(FOLDER)
-    filesystem = None if run_dir.is_local else run_dir.filesystem
-    path = f"{storage_path}/{RAY_TUNE_NAME}"
-    if tune.Tuner.can_restore(path, storage_filesystem=filesystem):
-        return tune.Tuner.restore(
-            path, trials.trainable(), resume_unfinished=True, restart_errored=True, storage_filesystem=filesystem
-        )
+def _tuner(trials: Trials) -> tune.Tuner:
+    run_dir = trials.run_dir
+    if run_dir.exists(FOLDER, RAY_TUNE_NAME):  # of a search that was killed
+        run_dir.filesystem.delete_dir(run_dir.path(FOLDER, RAY_TUNE_NAME))
     spec = trials.spec
     is_grid = spec.search == "grid"
     return tune.Tuner(
@@ -234,7 +249,8 @@ def _tuner(trials: Trials, run_dir: RunDir) -> tune.Tuner:
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
-            name=RAY_TUNE_NAME, storage_path=storage_path, storage_filesystem=filesystem, verbose=0,
+            name=RAY_TUNE_NAME, storage_path=run_dir.place(FOLDER), verbose=0,
+            storage_filesystem=None if run_dir.is_local else run_dir.filesystem,
             callbacks=[Following()], failure_config=tune.FailureConfig(max_failures=3),
         ),
     )  # fmt: skip
@@ -274,13 +290,13 @@ def _scheduler(spec: TuneSpec) -> TrialScheduler:
     return ASHAScheduler(max_t=spec.num_seeds, grace_period=min(2, spec.num_seeds), reduction_factor=2)
 
 
-def _search_trial(point: dict[str, Any], *, samples: Labeled, select: SelectSpec, spec: TuneSpec, seeds, how) -> None:
+def _search_trial(point: dict[str, Any], *, samples: Labeled, meter: Meter, spec: TuneSpec, seeds: range) -> None:
     """Reports after each seed the mean so far, and all rows so far."""
     settings = _settings_at(point, spec)
     rows: list[dict[str, Any]] = []
     for seed in seeds:
         try:
-            rows += measure(samples, with_settings(select, settings), seed=seed, **how)
+            rows += meter.rows(samples, settings, seed)
         except InputError as error:
             tune.report({"score": REFUSED, "settings": settings, "refused": str(error)})
             return
@@ -302,8 +318,8 @@ def _settings_at(point: dict[str, Any], spec: TuneSpec) -> Settings:
 
 
 @ray.remote(num_cpus=1)
-def _measured(samples: Labeled, select: SelectSpec, seed: int, how: dict[str, Any]) -> list[dict[str, Any]]:
-    return measure(samples, select, seed=seed, **how)
+def _measured(meter: Meter, samples: Labeled, settings: Settings, seed: int) -> list[dict[str, Any]]:
+    return meter.rows(samples, settings, seed)
 
 
 def _told(number: int, settings: Settings, phase: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -46,43 +46,45 @@ def table_of(out: Path) -> pa.Table:
     return pq.read_table(out / "tuning")
 
 
-@pytest.fixture(scope="module")
-def killed(folder, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """20 trials on two CPUs, killed by SIGKILL in between; the run directory, and what the second command said."""
-    out = tmp_path_factory.mktemp("killed") / "o"
-    command = [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments_of(folder, out)]
-    command += ["--labels", str(folder / "labels.csv"), "cluster.num_cpus=2"]
+def measured(out: Path) -> dict[str, int]:
+    """What is known of settings and seeds, by the time when it was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (out / "tuning").glob("*/_measured/*.json")}
+
+
+def kill_in_between(arguments: list[str], out: Path) -> dict[str, int]:
+    """Starts a search on two CPUs, ends it by SIGKILL, and returns what it had measured."""
+    command = [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments, "cluster.num_cpus=2"]
     environment = {**os.environ, "RAY_ADDRESS": ""}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
     deadline_s = time.monotonic() + TIME_LIMIT_S
-    while num_ended(out) < 4 and process.poll() is None and time.monotonic() < deadline_s:
-        time.sleep(0.02)
+    while len(measured(out)) < 8 and process.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     _, told = process.communicate()
-    assert 4 <= num_ended(out) < 20, told
-    return out, subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIME_LIMIT_S)
+    assert 8 <= len(measured(out)) < 40, told
+    return measured(out)
 
 
-def test_twenty_trials_on_two_cpus_survive_kill_9(killed):
-    out, done = killed
-    assert done.returncode == 0, done.stderr
-    assert "tune: resumed" in done.stderr
-    assert num_ended(out) == 20  # a search begun anew would have left more
-    told = done.stdout.splitlines()
-    assert told[0].split()[:2] == ["setting", "accuracy"]
-    assert any("rank correlation of coverage" in line for line in told)
-    assert any("is better than the present one" in line or "are kept" in line for line in told)
+def test_twenty_trials_on_two_cpus_survive_kill_9_and_find_what_the_undisturbed_and_the_pure_function_find(
+    folder, tmp_path, monkeypatch, capsys
+):
+    labels, out = str(folder / "labels.csv"), tmp_path / "killed"
+    before = kill_in_between(arguments_of(folder, out, "--labels", labels), out)
+    code, told, log = run_here(monkeypatch, capsys, *arguments_of(folder, out, "--labels", labels))
+    assert code == 0, log
+    assert "tune: resumed" in log
+    after = measured(out)
+    assert {name: after[name] for name in before} == before  # not measured again
+    lines = told.splitlines()
+    assert lines[0].split()[:2] == ["setting", "accuracy"]
+    assert any("rank correlation of coverage" in line for line in lines)
+    assert any("is better than the present one" in line or "are kept" in line for line in lines)
     assert (out / "tuning.html").stat().st_size > 10_000
 
-
-def test_what_was_killed_finds_what_the_undisturbed_finds_and_the_pure_function(
-    folder, killed, tmp_path, monkeypatch, capsys
-):
-    labels = str(folder / "labels.csv")
-    code, _, told = run_here(monkeypatch, capsys, *arguments_of(folder, tmp_path / "o", "--labels", labels))
-    assert code == 0, told
+    code, _, log = run_here(monkeypatch, capsys, *arguments_of(folder, tmp_path / "o", "--labels", labels))
+    assert code == 0, log
     undisturbed = table_of(tmp_path / "o").drop_columns("seconds")
-    assert undisturbed.equals(table_of(killed[0]).drop_columns("seconds"))
+    assert undisturbed.equals(table_of(out).drop_columns("seconds"))
     rows = undisturbed.to_pylist()
     assert {row["setting"] for row in rows if row["phase"] == "search"} == set(range(21))
     assert len({row["settings"] for row in rows}) > 10
@@ -94,27 +96,12 @@ def test_what_was_killed_finds_what_the_undisturbed_finds_and_the_pure_function(
         del expected["seconds"]
         assert {key: row[key] for key in expected} == expected
 
-
-def test_the_answer_is_a_configuration(folder, killed, tmp_path, monkeypatch, capsys):
-    fragment = killed[0] / "tuned.yaml"
-    select = ["select", "--embeddings", str(folder / "e"), "--out", str(tmp_path / "o"), "--print-config"]
-    code, resolved, _ = run_here(monkeypatch, capsys, *select, "--config", str(fragment))
+    select = ["select", "--embeddings", str(folder / "e"), "--out", str(tmp_path / "s"), "--print-config"]
+    code, resolved, _ = run_here(monkeypatch, capsys, *select, "--config", str(out / "tuned.yaml"))
     assert code == 0
     (tmp_path / "resolved.yaml").write_text(resolved)
     spec = load_config(str(tmp_path / "resolved.yaml")).select
-    assert spec.lambda_align == load_config(str(fragment)).select.lambda_align
-
-
-def num_ended(out: Path) -> int:
-    """Trials that Ray Tune's own state calls ended."""
-    num = 0
-    for path in (out / "tuning").glob("*/_ray_tune/experiment_state-*.json"):
-        try:
-            content = json.loads(path.read_text())
-        except ValueError:  # just being written
-            return 0
-        num += sum(json.loads(trial[0])["status"] == "TERMINATED" for trial in content["trial_data"])
-    return num
+    assert spec.lambda_align == load_config(str(out / "tuned.yaml")).select.lambda_align
 
 
 def test_without_labels_a_grid_is_judged_by_coverage_and_what_refuses_is_told(folder, tmp_path, monkeypatch, capsys):

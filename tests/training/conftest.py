@@ -1,11 +1,8 @@
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from tests.training.clips import make_clips
-
-torch.set_num_threads(1)  # threads that wait for each other on a busy machine cost more than they bring
 
 
 @pytest.fixture
