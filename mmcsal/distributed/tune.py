@@ -96,6 +96,8 @@ def tune_lambdas(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
     rows = [row for number, one in enumerate(found, 1) for row in _told(number, one.settings, SEARCH, one.rows)]
     rows += trials.run_all({PRESENT: trials.present}, trials.search_seeds, SEARCH)
     finalists = {number: settings[number] for number in finalists_of(_table(rows), config.tune.num_finalists)}
+    if not finalists:
+        raise InputError("tune: nothing but the present settings was tried to the end; give tune.space more values")
     rows += trials.run_all({PRESENT: trials.present, **finalists}, trials.check_seeds, CHECK)
     table = _table(rows)
     outcome = outcome_of(table)

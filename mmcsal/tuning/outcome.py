@@ -123,6 +123,8 @@ def fragment_of(outcome: Outcome, heading: list[str]) -> str:
     """
     content: dict = {}
     for key, value in outcome.settings(outcome.chosen).items():
+        if value is None:  # the present strategy has no such key
+            continue
         *parents, last = key.split(".")
         part = content
         for name in parents:

@@ -154,7 +154,7 @@ def test_a_contender_may_see_the_embeddings_of_another_encoder(evaluate, folder,
     code, out, _ = evaluate(f"evaluate.contenders=[{same}]")
     assert code == 0
     lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
-    assert lines["same"] == lines["mmcsal"]
+    assert lines["same"] == [*lines["mmcsal"], "+0.00", "+-", "0.00"]
     code, _, told = evaluate(f"evaluate.contenders=[{{name: part, embeddings: {tmp_path / 'part.parquet'}}}]")
     assert code == 2
     assert "60 of 200 labeled samples are not there, first ['clip-000'" in told

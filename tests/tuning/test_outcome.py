@@ -69,6 +69,14 @@ def test_a_gain_beyond_chance_changes_the_settings():
     assert content == {"select": {"lambda_align": 1.0}}
 
 
+def test_a_key_that_the_present_strategy_has_not_is_left_out_of_the_fragment():
+    found = rows(SEARCH, GAINS, range(6)) + rows(CHECK, {PRESENT: 0.0, 2: -0.1}, range(6, 18))
+    for row in found:
+        if row["setting"] == PRESENT:
+            row["settings"] = json.dumps({"select.strategy.temperature": None, "select.lambda_align": 0.5})
+    assert yaml.safe_load(fragment_of(outcome_of(table(found)), [])) == {"select": {"lambda_align": 0.5}}
+
+
 def test_a_gain_within_chance_keeps_them():
     small = {PRESENT: 0.0, 2: 0.001, 3: -0.002}
     outcome = outcome_of(table(rows(SEARCH, GAINS, range(6)), rows(CHECK, small, range(6, 18), noise=0.02)))
