@@ -31,7 +31,7 @@ from benchmarks.pools import Pool
 from mmcsal.evaluation.analysis import Difference, Results, average_ranks, averaged, difference, results_of
 from mmcsal.evaluation.data import Labeled
 from mmcsal.evaluation.spec import BASELINE, COLD_START, OURS, EvaluateSpec
-from mmcsal.evaluation.table import SIGNIFICANT, lines_of, text_of
+from mmcsal.evaluation.table import SIGNIFICANT, lines_of, text_of, told_points
 from mmcsal.evaluation.trial import PoolFacts, trial_rows
 
 FOLDER = Path("runs/benchmark-quality")
@@ -208,7 +208,7 @@ def print_tables(study: Study) -> None:
     for columns in (list(less[PEER])[:num_left], study.names):
         _head("mmcsal less, in points", columns)
         for name, found in less.items():
-            _row(name, [_told(found[column]) for column in columns])
+            _row(name, [told_points(found[column]) for column in columns])
     ranks_by_name = {name: study.ranks(name) for name in study.names}
     _head("average rank", study.names)
     for name in names:
@@ -230,10 +230,6 @@ def _head(title: str, columns: Sequence[str]) -> None:
 
 def _row(title: str, cells: Sequence[str]) -> None:
     print(f"{title:38}" + "".join(f"{cell:>17}" for cell in cells))
-
-
-def _told(found: Difference) -> str:
-    return f"{100 * found.mean:+.2f} +- {100 * found.standard_error:.2f}"
 
 
 def checks_of(study: Study) -> dict[str, bool]:
@@ -303,7 +299,7 @@ def main() -> None:
     pq.write_table(pa.Table.from_pylist(rows), FOLDER / "trials.parquet")
     study = Study.of_rows(rows)
     print_tables(study)
-    less = {name: _told(difference(study.mean(), OURS, name)) for name in (PEER, BASELINE)}
+    less = {name: told_points(difference(study.mean(), OURS, name)) for name in (PEER, BASELINE)}
     line = (
         f"average rank of {OURS} among {len(COLD_STARTS)} strategies: {study.ranks()[OURS]:.2f}; accuracy in points, "
         f"{OURS} - {PEER}: {less[PEER]} (target: above 2 standard errors); {OURS} - {BASELINE}: {less[BASELINE]}"

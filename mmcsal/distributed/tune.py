@@ -169,13 +169,13 @@ class Trials:
         judge = config.evaluate
         how = {"budgets": budgets, "test_fraction": judge.test_fraction, "probe_c": judge.probe_c}
         self._meter = Meter(simulated(config.select), how, run_dir)
-        self._samples_ref = ray.put(samples)
+        self._samples, self._samples_ref = samples, ray.put(samples)
 
     def trainable(self) -> Any:
         """For Ray Tune."""
         function = tune.with_parameters(
             _search_trial,
-            samples=ray.get(self._samples_ref),
+            samples=self._samples,
             meter=self._meter,
             spec=self.spec,
             seeds=self.search_seeds,
@@ -208,12 +208,13 @@ class Meter:
         """Of a setting on a seed; see `measure`."""
         digest = blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
         place = (FOLDER, MEASURED, f"{digest}-{seed}.json")
-        if not self.run_dir.exists(*place):
-            # Present settings that a strategy has no key for (None) are left as they are.
-            values = {key: value for key, value in settings.items() if value is not None}
-            rows = measure(samples, with_settings(self.select, values), seed=seed, **self.how)
-            self.run_dir.write_json({"settings": settings, "rows": rows}, *place)
-        return self.run_dir.read_json(*place)["rows"]
+        if self.run_dir.exists(*place):
+            return self.run_dir.read_json(*place)["rows"]
+        # Present settings that a strategy has no key for (None) are left as they are.
+        values = {key: value for key, value in settings.items() if value is not None}
+        rows = measure(samples, with_settings(self.select, values), seed=seed, **self.how)
+        self.run_dir.write_json({"settings": settings, "rows": rows}, *place)
+        return rows
 
 
 def _search(trials: Trials, progress: Progress) -> list[Found]:

@@ -10,7 +10,7 @@ import yaml
 from scipy import stats
 
 from mmcsal.evaluation.analysis import Difference, Results, difference, results_of
-from mmcsal.tuning.spec import Settings
+from mmcsal.tuning.spec import Settings, put
 
 PRESENT = 0  # the number of the settings that the run has now
 SEARCH, CHECK = "search", "check"
@@ -123,13 +123,8 @@ def fragment_of(outcome: Outcome, heading: list[str]) -> str:
     """
     content: dict = {}
     for key, value in outcome.settings(outcome.chosen).items():
-        if value is None:  # the present strategy has no such key
-            continue
-        *parents, last = key.split(".")
-        part = content
-        for name in parents:
-            part = part.setdefault(name, {})
-        part[last] = value
+        if value is not None:  # None: the present strategy has no such key
+            put(content, key, value)
     return "".join(f"# {line}\n" for line in heading) + yaml.safe_dump(content, sort_keys=False)
 
 

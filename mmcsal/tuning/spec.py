@@ -105,12 +105,16 @@ def with_settings(select: SelectSpec, settings: Settings) -> SelectSpec:
     """
     content = select.model_dump()
     for key, value in settings.items():
-        *parents, last = key.removeprefix(PREFIX).split(".")
-        part = content
-        for name in parents:
-            part = part.setdefault(name, {})
-        part[last] = value
+        put(content, key.removeprefix(PREFIX), value)
     return SelectSpec.model_validate(content)
+
+
+def put(content: dict[str, Any], key: str, value: Any) -> None:
+    """Sets the value of a dotted key; parts that are not there are made."""
+    *parents, last = key.split(".")
+    for name in parents:
+        content = content.setdefault(name, {})
+    content[last] = value
 
 
 def takes_whole_numbers(key: str, axis: Range) -> bool:
