@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from cluster.local_cluster import Job, LocalCluster, Node
 from cluster.processes import wait_until
-from mmcsal.rundir import RunDir
+from mmcsal.storage.rundir import RunDir
 
 FOLDERS = {"ingest": "clips", "pretrain": "checkpoints", "embed": "embeddings", "select": "selection"}
 STAGES = tuple(FOLDERS)

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from benchmarks.clips import clip_table
-from mmcsal.rundir import PART_NAME, RunDir
+from mmcsal.storage.rundir import PART_NAME, RunDir
 
 NUM_SCANS, NUM_CLASSES = 1797, 10
 NUM_FRAMES, FRAME_SIZE_PX = 8, 32

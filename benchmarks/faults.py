@@ -24,9 +24,9 @@ from benchmarks.campaign import STAGES, Fault, Loss, Scene, loss_of, selection_o
 from benchmarks.outcome import arguments, finish
 from cluster.local_cluster import LocalCluster
 from cluster.netns import NamespacesUnavailableError
-from mmcsal.datasets.synthetic import SyntheticSpec, generate
-from mmcsal.rundir import RunDir
-from mmcsal.storage import StorageSpec
+from mmcsal.datasets.synthetic.corpus import SyntheticSpec, generate
+from mmcsal.storage.rundir import RunDir
+from mmcsal.storage.uri import StorageSpec
 from tests.object_store.server import FaultyProxy, S3Server
 
 MIN_FAULTS = 30

@@ -19,12 +19,12 @@ import ray
 
 from benchmarks.outcome import arguments, finish
 from mmcsal.config import RunConfig, load_config
-from mmcsal.datasets.synthetic import SyntheticSpec, generate
-from mmcsal.distributed.ingest import ingest_clips, scan_corpus
-from mmcsal.distributed.resources import capacity
-from mmcsal.distributed.session import ray_session
+from mmcsal.datasets.synthetic.corpus import SyntheticSpec, generate
+from mmcsal.distributed.cluster.resources import capacity
+from mmcsal.distributed.cluster.session import ray_session
+from mmcsal.distributed.stages.ingest import ingest_clips, scan_corpus
 from mmcsal.media.spec import MediaSpec
-from mmcsal.rundir import RunDir
+from mmcsal.storage.rundir import RunDir
 
 TARGET = 0.85
 NUM_FILES = 128

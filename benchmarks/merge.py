@@ -20,8 +20,9 @@ from benchmarks.outcome import arguments, finish
 from benchmarks.pools import Pool
 from mmcsal.selection import MmcsalSpec, Selection, SelectSpec, select_pairs
 from mmcsal.selection.api import request_of, salt_of
-from mmcsal.selection.pipeline import LocalRunner, select
-from mmcsal.selection.shard import Shard
+from mmcsal.selection.pipeline import select
+from mmcsal.selection.runner import LocalRunner
+from mmcsal.selection.scaleout.shard import Shard
 
 TARGET, TARGET_FEW, TARGET_PREFIX, FEW = 0.98, 0.95, 0.97, 50
 CELL_SIZES = (4096, 8192, 16384)  # max_cell_size; the target size of a cell is an eighth of it or more

@@ -25,14 +25,14 @@ from threadpoolctl import threadpool_limits
 from benchmarks import digits_sound
 from benchmarks.outcome import arguments, finish
 from mmcsal.config import RunConfig, load_config
-from mmcsal.datasets.synthetic import read_truth
-from mmcsal.distributed.ingest import scan_corpus
-from mmcsal.distributed.ingest_worker import IngestWorker
-from mmcsal.distributed.partitions import pending_parts
-from mmcsal.distributed.pretrain_worker import clip_batches
+from mmcsal.datasets.synthetic.corpus import read_truth
+from mmcsal.distributed.stages.ingest import scan_corpus
+from mmcsal.distributed.workers.ingest import IngestWorker
+from mmcsal.distributed.workers.map_partitions import pending_parts
+from mmcsal.distributed.workers.pretrain import clip_batches
 from mmcsal.metrics import modality_gap
 from mmcsal.models.two_tower import MODALITIES
-from mmcsal.rundir import RunDir
+from mmcsal.storage.rundir import RunDir
 from mmcsal.training.calibrate import calibrate_norms
 from mmcsal.training.data import ClipBatches
 from mmcsal.training.embed import close_gap, encode_batches, project_features

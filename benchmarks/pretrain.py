@@ -21,13 +21,13 @@ from torch.optim import AdamW
 from benchmarks.clips import clip_table
 from benchmarks.outcome import arguments, finish
 from mmcsal.config import RunConfig, load_config
-from mmcsal.distributed.pretrain import pretrain_encoders
-from mmcsal.distributed.pretrain_worker import clip_batches, epoch_parts
-from mmcsal.distributed.session import ray_session
+from mmcsal.distributed.cluster.session import ray_session
+from mmcsal.distributed.stages.pretrain import pretrain_encoders
+from mmcsal.distributed.workers.pretrain import clip_batches, epoch_parts
 from mmcsal.losses import MmsslObjective
 from mmcsal.models import build_model
 from mmcsal.models.two_tower import MODALITIES
-from mmcsal.rundir import PART_NAME, RunDir
+from mmcsal.storage.rundir import PART_NAME, RunDir
 from mmcsal.training.augment import random_views
 from mmcsal.training.module import Mmssl
 

@@ -7,7 +7,7 @@ rest is the pool: first its classes are cut to a long tail, then it is subsample
 which a full run of 25 minutes on 2 cores allows), then shuffled. A shuffled pair has the label of its first view.
 
 Accuracies are averaged over sets and conditions seed by seed, so differences are paired. +- is their standard error
-over the seeds, corrected for splits that overlap (Nadeau & Bengio 2003; `mmcsal.evaluation.analysis`), and so are the
+over the seeds, corrected for splits that overlap (Nadeau & Bengio 2003; `mmcsal.evaluation.statistics`), and so are the
 p-values; in the table of accuracies it is the standard deviation over the seeds. Ranks are taken in every trial among
 the cold starts, ablations aside. No choice was made on these seeds; a quick run takes others, and pools of 200 rows.
 """
@@ -28,9 +28,9 @@ import pyarrow.parquet as pq
 from benchmarks import pools
 from benchmarks.outcome import arguments, finish
 from benchmarks.pools import Pool
-from mmcsal.evaluation.analysis import Difference, Results, average_ranks, averaged, difference, results_of
 from mmcsal.evaluation.data import Labeled
 from mmcsal.evaluation.spec import BASELINE, COLD_START, OURS, EvaluateSpec
+from mmcsal.evaluation.statistics import Difference, Results, average_ranks, averaged, difference, results_of
 from mmcsal.evaluation.table import SIGNIFICANT, lines_of, text_of, told_points
 from mmcsal.evaluation.trial import PoolFacts, trial_rows
 

@@ -25,9 +25,10 @@ from benchmarks import pools
 from benchmarks.outcome import arguments, finish
 from mmcsal.config import ClusterSpec
 from mmcsal.contracts.embedding import embedding_schema, vector_column
-from mmcsal.distributed import select as on_ray
-from mmcsal.distributed.session import ray_session
-from mmcsal.selection import SelectSpec, kernel, quantize, select_pairs
+from mmcsal.distributed.cluster.session import ray_session
+from mmcsal.distributed.selection import ray_runner as on_ray
+from mmcsal.selection import SelectSpec, select_pairs
+from mmcsal.selection.numerics import kernel, quantize
 
 MAX_TIMES_GEMM, MAX_PEAK_BYTES, MAX_EXPONENT = 5.0, 4e9, 1.15
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -122,9 +123,10 @@ def _multiply_adds(num_rows: int) -> float:
         counted += float(len(x_AD)) * len(y_BD) * x_AD.shape[1]
         return similarities(x_AD, y_BD)
 
-    from mmcsal.selection import alignment, cells, links
+    from mmcsal.selection.objective import alignment
+    from mmcsal.selection.scaleout import cell_tree, neighbors
 
-    modules = (kernel, links, cells, alignment)
+    modules = (kernel, neighbors, cell_tree, alignment)
     for module in modules:
         module.similarities = counting
     try:

@@ -178,8 +178,8 @@ def next_round(
 ) -> None:
     """Select once more, with the labels of the rounds so far: below the run, in `rounds/001` and so on."""
     from mmcsal.config import load_config, storage_of
-    from mmcsal.distributed.rounds import config_of
-    from mmcsal.rundir import RunDir
+    from mmcsal.distributed.run.rounds import config_of
+    from mmcsal.storage.rundir import RunDir
 
     directory = RunDir(run_dir or "runs/default", storage_of(overrides or []))
     paths = config or _saved_config(run_dir, overrides or [])
@@ -204,7 +204,7 @@ def demo(
 def status(overrides: Overrides = None, run_dir: Annotated[str, typer.Option("--run-dir")] = "runs/default") -> None:
     """Print what a run has done and is doing."""
     from mmcsal.config import storage_of
-    from mmcsal.rundir import RunDir
+    from mmcsal.storage.rundir import RunDir
 
     directory = RunDir(run_dir, storage_of(overrides or []))
     if not directory.exists("status.json"):
@@ -264,8 +264,8 @@ def _do(stages: Sequence[str] | None, config: "RunConfig", redo: str | None, che
     if print_config:
         typer.echo(to_yaml(config), nl=False)
         return
-    from mmcsal.distributed.command import check_stages, execute_stages
-    from mmcsal.distributed.pipeline import STAGE_NAMES
+    from mmcsal.distributed.run.command import check_stages, execute_stages
+    from mmcsal.distributed.run.stages import STAGE_NAMES
 
     stages = stages or STAGE_NAMES
     if redo is not None and redo not in stages:
@@ -280,7 +280,7 @@ def _do(stages: Sequence[str] | None, config: "RunConfig", redo: str | None, che
 def _saved_config(run_dir: str | None, overrides: Sequence[str]) -> list[str]:
     """The configuration that a run was made with, so that a later command need not repeat it."""
     from mmcsal.config import storage_of
-    from mmcsal.rundir import RunDir
+    from mmcsal.storage.rundir import RunDir
 
     directory = RunDir(run_dir or "runs/default", storage_of(overrides))
     directory.check_reachable()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcsal.datasets.encode import write_mp4
+from mmcsal.datasets.synthetic.encode import write_mp4
 
 FRAME_RATE_HZ, SAMPLE_RATE_HZ = 16, 16000
 

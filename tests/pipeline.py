@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from filelock import FileLock
 
-from mmcsal.datasets.synthetic import SyntheticSpec, generate
-from mmcsal.rundir import RunDir
+from mmcsal.datasets.synthetic.corpus import SyntheticSpec, generate
+from mmcsal.storage.rundir import RunDir
 
 BUDGET = 10
 SETTINGS = [

@@ -10,8 +10,8 @@ import yaml
 
 from mmcsal.cli import main
 from mmcsal.config import RunConfig
-from mmcsal.distributed.progress import Status
-from mmcsal.rundir import RunDir
+from mmcsal.distributed.run.status import Status
+from mmcsal.storage.rundir import RunDir
 
 JOBS = Path(__file__).parents[1] / "jobs"
 

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from mmcsal.datasets.folder import FolderSpec, read_folder
 from mmcsal.datasets.manifest_file import ManifestFileSpec, read_manifest_file
-from mmcsal.datasets.synthetic import SyntheticSpec, read_synthetic
-from mmcsal.storage import StorageSpec
+from mmcsal.datasets.synthetic.corpus import SyntheticSpec, read_synthetic
+from mmcsal.storage.uri import StorageSpec
 
 CorpusSpec = Annotated[FolderSpec | ManifestFileSpec | SyntheticSpec, Field(discriminator="kind")]
 

@@ -13,7 +13,8 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import conform
-from mmcsal.datasets.content import (
+from mmcsal.datasets.manifest_file import MANIFEST_SUFFIXES
+from mmcsal.datasets.synthetic.content import (
     existing_path,
     hash_contents,
     hash_listed,
@@ -21,8 +22,7 @@ from mmcsal.datasets.content import (
     open_remote,
     without_file_scheme,
 )
-from mmcsal.datasets.manifest_file import MANIFEST_SUFFIXES
-from mmcsal.storage import StorageSpec, explained, scheme_of
+from mmcsal.storage.uri import StorageSpec, explained, scheme_of
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg"),

@@ -18,7 +18,7 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import check_unique_ids, conform
-from mmcsal.datasets.content import (
+from mmcsal.datasets.synthetic.content import (
     combine_hashes,
     existing_path,
     hash_contents,
@@ -26,7 +26,7 @@ from mmcsal.datasets.content import (
     open_remote,
     without_file_scheme,
 )
-from mmcsal.storage import SCHEMES, StorageSpec, scheme_of
+from mmcsal.storage.uri import SCHEMES, StorageSpec, scheme_of
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 MANIFEST_SUFFIXES = (*_DELIMITERS, ".parquet")

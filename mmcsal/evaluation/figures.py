@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from mmcsal.evaluation.analysis import Results, interval
 from mmcsal.evaluation.spec import BASELINE
+from mmcsal.evaluation.statistics import Results, interval
 from mmcsal.report.style import (
     BLUE,
     INK,

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmcsal.evaluation.analysis import Results, difference, results_of
 from mmcsal.evaluation.figures import curves_png, preferences_png, told_budget
 from mmcsal.evaluation.spec import ABLATIONS, BASELINE, OURS
+from mmcsal.evaluation.statistics import Results, difference, results_of
 from mmcsal.evaluation.table import SIGNIFICANT, Line, lines_of, told_points
 from mmcsal.report.templates import data_uri, templates
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from mmcsal.contracts.ids import hash_ids
 from mmcsal.evaluation.data import Labeled
 from mmcsal.metrics.linear_probe import fit_logistic
-from mmcsal.selection.classifier import FusedClassifier, Head
+from mmcsal.selection.strategies.classifier import FusedClassifier, Head
 
 MAX_VALIDATED = 4000
 

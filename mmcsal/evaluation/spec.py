@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mmcsal.contracts.spec import Spec
-from mmcsal.selection.spec import Count, Fraction, SelectSpec, WarmStart
+from mmcsal.selection.spec import Count, Fraction, SelectSpec
+from mmcsal.selection.strategies import WarmStart
 
 Modality = Literal["both", "a", "v"]
 BOTH: Modality = "both"

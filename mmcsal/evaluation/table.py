@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmcsal.evaluation.analysis import Difference, Results, average_ranks, difference
 from mmcsal.evaluation.spec import BASELINE, OURS
+from mmcsal.evaluation.statistics import Difference, Results, average_ranks, difference
 
 SIGNIFICANT = 0.01  # p-value below which a difference is marked
 

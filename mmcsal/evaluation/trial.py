@@ -12,10 +12,10 @@ from mmcsal.evaluation.probe import fit_samples, unit
 from mmcsal.evaluation.spec import BASELINE, GROUPS, Contender, EvaluateSpec
 from mmcsal.metrics.classification import answer_figures
 from mmcsal.selection import select_pairs
-from mmcsal.selection.alignment import align_scores, alignment_of, fit_anchors
-from mmcsal.selection.classifier import FusedClassifier
-from mmcsal.selection.kernel import square_distances
-from mmcsal.selection.quantize import quantize_joint
+from mmcsal.selection.numerics.kernel import square_distances
+from mmcsal.selection.numerics.quantize import quantize_joint
+from mmcsal.selection.objective.alignment import align_scores, alignment_of, fit_anchors
+from mmcsal.selection.strategies.classifier import FusedClassifier
 
 NUM_ANCHORS, NUM_DENSITY_NEIGHBOURS, CHUNK_ROWS = 512, 10, 1024
 

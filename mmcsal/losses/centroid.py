@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from mmcsal.collectives import mean_rows
+from mmcsal.tensors.collectives import mean_rows
 
 
 def centroid_loss(a_BD: Tensor, b_BD: Tensor) -> Tensor:

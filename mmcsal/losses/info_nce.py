@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmcsal.collectives import gather_rows, worker_rank
 from mmcsal.contracts.spec import Spec
+from mmcsal.tensors.collectives import gather_rows, worker_rank
 
 MAX_LOG_SCALE = math.log(100.0)
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmcsal.contracts.spec import Spec
-from mmcsal.kmeans import nearest_centres, spherical_kmeans
+from mmcsal.tensors.kmeans import nearest_centres, spherical_kmeans
 
 SMOOTHING = 10  # in ln(n + 10): keeps the concentration of small clusters in bounds
 CONCENTRATION_QUANTILES = (0.1, 0.9)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmcsal.collectives import gather_rows, logsumexp_rows, num_workers, worker_rank
 from mmcsal.contracts.spec import Spec
+from mmcsal.tensors.collectives import gather_rows, logsumexp_rows, num_workers, worker_rank
 
 
 class SwavSpec(Spec):

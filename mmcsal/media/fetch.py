@@ -20,7 +20,7 @@ from pyarrow import fs
 from mmcsal.contracts.reject import Reason
 from mmcsal.media.decode import Clip, Source
 from mmcsal.media.probe import MediaError
-from mmcsal.storage import StorageSpec, open_uri, scheme_of
+from mmcsal.storage.uri import StorageSpec, open_uri, scheme_of
 
 Decode = Callable[[Iterable[Source | MediaError]], Iterator[Clip | MediaError]]
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from mmcsal.kmeans import nearest_centres, spherical_kmeans
 from mmcsal.metrics.checks import check_labels
+from mmcsal.tensors.kmeans import nearest_centres, spherical_kmeans
 
 
 def cluster_nmi(x_ND: Tensor, labels_N: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ import torch
 from pydantic import Field
 
 from mmcsal.contracts.spec import Spec
-from mmcsal.models.projection import ProjectionSpec
-from mmcsal.models.r2plus1d_video import R2plus1dVideoSpec
-from mmcsal.models.resnet_audio import ResnetAudioSpec
-from mmcsal.models.resnet_video import ResnetVideoSpec
-from mmcsal.models.tiny_audio import TinyAudioSpec
-from mmcsal.models.tiny_video import TinyVideoSpec
+from mmcsal.models.encoders.audio.resnet18 import ResnetAudioSpec
+from mmcsal.models.encoders.audio.tiny import TinyAudioSpec
+from mmcsal.models.encoders.video.r2plus1d_18 import R2plus1dVideoSpec
+from mmcsal.models.encoders.video.resnet18 import ResnetVideoSpec
+from mmcsal.models.encoders.video.tiny import TinyVideoSpec
+from mmcsal.models.heads import ProjectionSpec
 from mmcsal.models.two_tower import TwoTower
 
 VideoEncoderSpec = Annotated[TinyVideoSpec | ResnetVideoSpec | R2plus1dVideoSpec, Field(discriminator="kind")]

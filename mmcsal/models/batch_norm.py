@@ -7,7 +7,7 @@ holds the global batch, so a result does not depend on how many workers made it.
 import torch
 from torch import Tensor, nn
 
-from mmcsal.collectives import all_reduce_sum, num_workers
+from mmcsal.tensors.collectives import all_reduce_sum, num_workers
 
 
 class BatchNorm(nn.BatchNorm1d):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mmcsal.models.projection import ProjectionHead, ProjectionSpec
+from mmcsal.models.heads import ProjectionHead, ProjectionSpec
 
 MODALITIES = ("video", "audio")
 

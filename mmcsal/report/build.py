@@ -13,7 +13,7 @@ from mmcsal.report.facts import ContactClip, Pick, RunFacts
 from mmcsal.report.gather import gather, read_picks
 from mmcsal.report.spec import ReportSpec
 from mmcsal.report.templates import data_uri, templates
-from mmcsal.rundir import RunDir
+from mmcsal.storage.rundir import RunDir
 
 FOLDER = "report"
 PICTURES = ("budget", "contact_sheet", "gap", "losses", "map", "rejects")

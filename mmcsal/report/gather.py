@@ -19,7 +19,7 @@ from mmcsal.report.lookup import rows_of_ids
 from mmcsal.report.plane import map_points
 from mmcsal.report.spec import ReportSpec
 from mmcsal.report.stages import STAGES, stage_runs
-from mmcsal.rundir import RunDir
+from mmcsal.storage.rundir import RunDir
 
 # What the report cannot say without a table.
 ABSENT = {

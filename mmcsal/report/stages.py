@@ -3,7 +3,7 @@
 from typing import Any
 
 from mmcsal.report.facts import Series, StageRun
-from mmcsal.rundir import RunDir
+from mmcsal.storage.rundir import RunDir
 
 # The folders whose stages leave a receipt, in the order in which they run, and what the stage is called.
 STAGES = {

@@ -10,12 +10,13 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.selection.classifier import FusedClassifier
-from mmcsal.selection.pipeline import LocalRunner, select
-from mmcsal.selection.request import COST, WEIGHT, Request
+from mmcsal.selection.pipeline import select
 from mmcsal.selection.result import Selection
-from mmcsal.selection.shard import Shard
+from mmcsal.selection.runner import LocalRunner
+from mmcsal.selection.scaleout.request import COST, WEIGHT, Request
+from mmcsal.selection.scaleout.shard import Shard
 from mmcsal.selection.spec import SelectSpec, TotalCost
+from mmcsal.selection.strategies.classifier import FusedClassifier
 
 MIN_SHARD_ROWS, MAX_SHARD_ROWS = 16384, 65536
 MAX_THREADS = 16

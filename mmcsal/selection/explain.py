@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmcsal.selection.alignment import NEUTRAL_R
+from mmcsal.selection.objective.alignment import NEUTRAL_R
 
 NEAR_DUPLICATE = 0.98  # kernel from which a sample adds next to nothing
 CLOSE = 0.8  # kernel from which two samples are called close

@@ -6,120 +6,52 @@ integers, candidates and their vectors come back here. So the result is bit-iden
     shards --route--> bags --propose--> candidates --best--> shortlist --link--> regions --solve--> batch
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from mmcsal.contracts.errors import InputError, TableError
-from mmcsal.selection.alignment import confidence, fit_anchors
-from mmcsal.selection.bag import MAX_TRAIN_ROWS, Bag, Candidates, join, labeled_kernel, propose, route, rows_of_hash
-from mmcsal.selection.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
-from mmcsal.selection.cells import Tree, fit_tree
-from mmcsal.selection.exchange import exchange
-from mmcsal.selection.greedy import NOTHING
-from mmcsal.selection.kernel import Kernel, make_kernel
-from mmcsal.selection.links import Links, Shortlist, link, shortlist_of
-from mmcsal.selection.merge import fitting, needs, share_out, shortlisted, whole, within_limits
-from mmcsal.selection.plan import Plan
-from mmcsal.selection.ranking import rank_pool
-from mmcsal.selection.region import Solved, solve_region
-from mmcsal.selection.request import Pool, Request, check_classifier, make_pool
+from mmcsal.selection.numerics.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
+from mmcsal.selection.numerics.kernel import Kernel, make_kernel
+from mmcsal.selection.objective.alignment import confidence, fit_anchors
+from mmcsal.selection.objective.density_weights import WEIGHT_UNIT, Tempering, fit_tempering, row_weights
 from mmcsal.selection.result import Outcome, Selection, make_selection
-from mmcsal.selection.shard import NUM_NAMED, Rows, Sample, Shard, Survey, gather, ids_of, merge_samples, prepare
-from mmcsal.selection.spec import MmcsalSpec, SelectSpec
-from mmcsal.selection.targets import Targets, num_targets
-from mmcsal.selection.weights import WEIGHT_UNIT, Tempering, fit_tempering, row_weights
+from mmcsal.selection.runner import Runner
+from mmcsal.selection.scaleout.allocation import fitting, needs, share_out, shortlisted, whole, within_limits
+from mmcsal.selection.scaleout.buckets import (
+    MAX_TRAIN_ROWS,
+    Bag,
+    Candidates,
+    labeled_kernel,
+    propose,
+    route,
+    rows_of_hash,
+)
+from mmcsal.selection.scaleout.cell_tree import Tree, fit_tree
+from mmcsal.selection.scaleout.medoid_refinement import exchange
+from mmcsal.selection.scaleout.neighbors import Shortlist, link, shortlist_of
+from mmcsal.selection.scaleout.plan import Plan
+from mmcsal.selection.scaleout.ranking_sample import Targets, num_targets
+from mmcsal.selection.scaleout.request import Pool, Request, check_classifier, make_pool
+from mmcsal.selection.scaleout.shard import (
+    NUM_NAMED,
+    Rows,
+    Sample,
+    Survey,
+    gather,
+    ids_of,
+    merge_samples,
+)
+from mmcsal.selection.scaleout.subproblem import Solved, solve_region
+from mmcsal.selection.scaleout.whole_pool import rank_pool
+from mmcsal.selection.solvers.dense_greedy import NOTHING
+from mmcsal.selection.spec import SelectSpec
+from mmcsal.selection.strategies import MmcsalSpec
 
 TRAIN_ROWS_PER_CELL, MIN_TRAIN_ROWS = 48, 4096  # of the tree
 MAX_BAG_ROWS = 8192
 MAX_BAGS = 1024
 EXCHANGE_ROWS = 8  # times the rows that the solver saw
-
-
-class Runner(Protocol):
-    """Where steps run: in this process, or as tasks on a cluster."""
-
-    def prepare(self, bad_rows: str) -> list[Survey]:
-        """Reads, checks and quantises every shard, once, and keeps its rows for the steps that follow."""
-        ...
-
-    def over_shards(self, step: Callable[..., Any], *common: Any) -> list[Any]:
-        """`step(rows, *common)` of every shard, in the order of shards."""
-        ...
-
-    def shuffle(self, step: Callable[..., list[Bag]], num_bags: int, *common: Any) -> None:
-        """Runs `step(rows, *common)` -> a piece for each bag, and keeps the pieces where `over_bags` finds them."""
-        ...
-
-    def over_bags(self, step: Callable[..., Any], *common: Any) -> list[Any]:
-        """`step(bag, *common)` of every bag that holds rows, joined and sorted by id; in the order of bags."""
-        ...
-
-    def over_regions(
-        self,
-        bags_by_region: list[list[int]],
-        step: Callable[..., Links],
-        commons: list[tuple],
-        last: Callable,
-        jobs: list[tuple],
-    ) -> list[Any]:
-        """`last([step(bag, *common) of the region's bags], *job)` of every region, in their order."""
-        ...
-
-
-class LocalRunner:
-    """Runs every step in this process, on threads: the steps spend their time outside of Python."""
-
-    def __init__(self, shards: Sequence[Shard], num_threads: int = 1) -> None:
-        self._shards = shards
-        self._rows: list[Rows] = []
-        self._bags: list[Bag] = []
-        self._num_threads = num_threads
-        self._libraries = ThreadpoolController()
-
-    def prepare(self, bad_rows: str) -> list[Survey]:
-        """See `Runner`."""
-        prepared = self._map(lambda shard: prepare(shard, bad_rows), self._shards)
-        self._rows = [rows for rows, _ in prepared]
-        return [survey for _, survey in prepared]
-
-    def over_shards(self, step: Callable[..., Any], *common: Any) -> list[Any]:
-        """See `Runner`."""
-        return self._map(lambda rows: step(rows, *common), self._rows)
-
-    def shuffle(self, step: Callable[..., list[Bag]], num_bags: int, *common: Any) -> None:
-        """See `Runner`."""
-        pieces = self._map(lambda rows: step(rows, *common), self._rows)
-        self._bags = self._map(lambda bag: join([p[bag] for p in pieces]), range(num_bags))
-
-    def over_bags(self, step: Callable[..., Any], *common: Any) -> list[Any]:
-        """See `Runner`."""
-        return self._map(lambda bag: step(bag, *common), self._bags)
-
-    def over_regions(
-        self,
-        bags_by_region: list[list[int]],
-        step: Callable[..., Links],
-        commons: list[tuple],
-        last: Callable,
-        jobs: list[tuple],
-    ) -> list[Any]:
-        """See `Runner`."""
-        return [
-            last(self._map(lambda bag, common=common: step(self._bags[bag], *common), bags), *job)
-            for bags, common, job in zip(bags_by_region, commons, jobs, strict=True)
-        ]
-
-    def _map(self, function: Callable[[Any], Any], items: Any) -> list[Any]:
-        if self._num_threads == 1 or len(items) == 1:
-            return [function(item) for item in items]
-        # These threads are ours: a BLAS that adds its own for each small product waits more than it computes.
-        with self._libraries.limit(limits=1, user_api="blas"), ThreadPoolExecutor(self._num_threads) as pool:
-            return list(pool.map(function, items))
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.selection import SELECTION
 from mmcsal.contracts.table import conform
 from mmcsal.selection import explain
-from mmcsal.selection.alignment import alignment_of
-from mmcsal.selection.bag import Candidates
-from mmcsal.selection.kernel import ONE
-from mmcsal.selection.links import Shortlist
-from mmcsal.selection.objective import Evaluation, closest_before, evaluate, largest_kernel
-from mmcsal.selection.plan import Plan
-from mmcsal.selection.quantize import UNIT
-from mmcsal.selection.region import RowAnswers, Solved
-from mmcsal.selection.request import Pool, Request
-from mmcsal.selection.shard import BadRow, Sample
-from mmcsal.selection.weights import row_weights
+from mmcsal.selection.numerics.kernel import ONE
+from mmcsal.selection.numerics.quantize import UNIT
+from mmcsal.selection.objective.alignment import alignment_of
+from mmcsal.selection.objective.density_weights import row_weights
+from mmcsal.selection.objective.evaluation import Evaluation, closest_before, evaluate, largest_kernel
+from mmcsal.selection.scaleout.buckets import Candidates
+from mmcsal.selection.scaleout.neighbors import Shortlist
+from mmcsal.selection.scaleout.plan import Plan
+from mmcsal.selection.scaleout.request import Pool, Request
+from mmcsal.selection.scaleout.shard import BadRow, Sample
+from mmcsal.selection.scaleout.subproblem import RowAnswers, Solved
 
 MAX_EVALUATED_ROWS = 1024
 LINEAR_WARNING = (

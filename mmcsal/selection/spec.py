@@ -5,20 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mmcsal.contracts.spec import Spec
-from mmcsal.selection.active_ft import ActiveFtSpec
-from mmcsal.selection.badge import BadgeSpec
-from mmcsal.selection.bald import BaldSpec
-from mmcsal.selection.bmmal import BmmalSpec
-from mmcsal.selection.deep_fool import DeepFoolSpec
-from mmcsal.selection.facility_location import FacilityLocationSpec
-from mmcsal.selection.k_center import KCenterSpec
-from mmcsal.selection.kmeans_nearest import KMeansNearestSpec
-from mmcsal.selection.margin import MarginSpec
-from mmcsal.selection.max_entropy import EntropySpec
-from mmcsal.selection.parametric import ParametricSpec
-from mmcsal.selection.prob_cover import ProbCoverSpec
-from mmcsal.selection.random_rows import RandomSpec
-from mmcsal.selection.typiclust import TypiClustSpec
+from mmcsal.selection.strategies import Strategy
+from mmcsal.selection.strategies.mmcsal import MmcsalSpec
 
 Count = Annotated[int, Field(ge=1, strict=True)]  # strict: 1.0 is no count, but a fraction out of range
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -44,35 +32,6 @@ class Quota(Spec):
         if self.max is not None and self.max < self.min:
             raise ValueError(f"quota of {self.column}={self.value!r}: max {self.max} is below min {self.min}")
         return self
-
-
-class MmcsalSpec(Spec):
-    """The default strategy: greedy in cells, one greedy and a swap search over what the cells propose."""
-
-    kind: Literal["mmcsal"] = "mmcsal"
-    # Pools up to this many rows are solved as one cell; no cell of a larger pool holds more. The memory of a
-    # task grows with its square (two bytes a pair of rows).
-    max_cell_size: Annotated[int, Field(ge=16, le=32768)] = 8192
-    # Up to this many rows a pick every row takes part in the selection; with more, 1/2 of this many rows a pick do
-    # (those of lowest hash), and an exchange pass moves each pick to the best medoid of what it covers.
-    max_rows_per_pick: Annotated[int, Field(ge=16)] = 1024
-    # Passes of the swap search over the candidates; 0 = none. It ends by itself when nothing improves.
-    max_swap_passes: Annotated[int, Field(ge=0)] = 10
-
-
-ColdStart = (
-    MmcsalSpec
-    | ActiveFtSpec
-    | FacilityLocationSpec
-    | KCenterSpec
-    | KMeansNearestSpec
-    | ParametricSpec
-    | ProbCoverSpec
-    | RandomSpec
-    | TypiClustSpec
-)
-WarmStart = BadgeSpec | BaldSpec | BmmalSpec | DeepFoolSpec | EntropySpec | MarginSpec  # need labels of earlier rounds
-Strategy = Annotated[ColdStart | WarmStart, Field(discriminator="kind")]
 
 
 class SelectSpec(Spec):

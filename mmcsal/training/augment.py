@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mmcsal.contracts.spec import Spec
-from mmcsal.models.gray import to_gray
+from mmcsal.models.encoders.video.gray import to_gray
 from mmcsal.models.two_tower import to_float
 
 WINDOW_STEPS = 16  # lengths of the window in time are multiples of a sixteenth of the clip

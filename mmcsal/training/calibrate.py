@@ -10,8 +10,8 @@ Source: Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021 (PreciseBN).
 import torch
 from torch import nn
 
-from mmcsal.collectives import broadcast
 from mmcsal.models.two_tower import TwoTower
+from mmcsal.tensors.collectives import broadcast
 from mmcsal.training.embed import Pair
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcsal.collectives import broadcast, gather_uneven, num_workers, worker_rank
 from mmcsal.contracts.ids import hash_ids, places_among_sorted
 from mmcsal.losses import MmsslObjective
 from mmcsal.losses.pcl import NOT_ASSIGNED, Pcl, PclSpec
 from mmcsal.models.two_tower import MODALITIES, TwoTower
+from mmcsal.tensors.collectives import broadcast, gather_uneven, num_workers, worker_rank
 from mmcsal.training.data import ClipBatches
 from mmcsal.training.embed import embed_batches
 

@@ -25,8 +25,8 @@ from torch import Tensor
 from mmcsal.contracts.clip import read_tensor
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.contracts.ids import order_by_hash
-from mmcsal.models.gray import gray_bytes
-from mmcsal.storage import is_of_service
+from mmcsal.models.encoders.video.gray import gray_bytes
+from mmcsal.storage.uri import is_of_service
 from mmcsal.training.batch_spec import BatchSpec
 
 TENSORS = ("video", "audio")

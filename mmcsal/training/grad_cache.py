@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import torch
 
-from mmcsal.collectives import average_gradients
+from mmcsal.tensors.collectives import average_gradients
 from mmcsal.training.augment import View
 from mmcsal.training.module import Assigned, Loss, Mmssl, both_views
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import yaml
 from scipy import stats
 
-from mmcsal.evaluation.analysis import Difference, Results, difference, results_of
+from mmcsal.evaluation.statistics import Difference, Results, difference, results_of
 from mmcsal.tuning.spec import Settings, put
 
 PRESENT = 0  # the number of the settings that the run has now

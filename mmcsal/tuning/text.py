@@ -1,6 +1,6 @@
 """The outcome of a search in words and in rows of text."""
 
-from mmcsal.evaluation.analysis import Difference
+from mmcsal.evaluation.statistics import Difference
 from mmcsal.tuning.outcome import PRESENT, TELLING_COVERAGE, Outcome
 
 NUM_SHOWN = 10

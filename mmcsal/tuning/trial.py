@@ -10,9 +10,9 @@ from mmcsal.evaluation.data import Labeled, split
 from mmcsal.evaluation.probe import fit_samples
 from mmcsal.evaluation.trial import scores
 from mmcsal.selection import SelectSpec, select_pairs
-from mmcsal.selection.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
-from mmcsal.selection.kernel import ONE, Kernel, kernel_of, make_kernel, nearest
-from mmcsal.selection.quantize import quantize_joint
+from mmcsal.selection.numerics.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
+from mmcsal.selection.numerics.kernel import ONE, Kernel, kernel_of, make_kernel, nearest
+from mmcsal.selection.numerics.quantize import quantize_joint
 
 
 def measure(

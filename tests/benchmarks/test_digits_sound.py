@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import digits_sound
 from mmcsal.contracts.clip import clip_schema, read_tensor
-from mmcsal.rundir import RunDir
+from mmcsal.storage.rundir import RunDir
 
 NUM_TRAIN, NUM_TEST = 300, 100
 CHANCE = 1 / digits_sound.NUM_CLASSES

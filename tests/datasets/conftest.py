@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from mmcsal.datasets import SyntheticSpec
-from mmcsal.datasets.synthetic import generate
+from mmcsal.datasets.synthetic.corpus import generate
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What a run has measured, and where it stands."""
 
-from mmcsal.distributed.ray_train import RAY_TRAIN_NAME
-from mmcsal.rundir import RunDir
+from mmcsal.distributed.workers.trainer import RAY_TRAIN_NAME
+from mmcsal.storage.rundir import RunDir
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train writes it when it has taken a checkpoint in
 

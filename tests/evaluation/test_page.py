@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from mmcsal.contracts.trial import TRIAL
-from mmcsal.evaluation.analysis import results_of
 from mmcsal.evaluation.page import ablations_of, preferences_of, render, verdict
+from mmcsal.evaluation.statistics import results_of
 from mmcsal.evaluation.table import lines_of, text_of
 
 

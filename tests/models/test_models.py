@@ -7,14 +7,14 @@ from torchvision.models import resnet18
 from mmcsal.contracts.errors import InputError
 from mmcsal.models import AudioEncoderSpec, ModelSpec, VideoEncoderSpec, build_model
 from mmcsal.models.batch_norm import BatchNorm
-from mmcsal.models.gray import gray_bytes, to_gray
-from mmcsal.models.log_mel import LogMelSpec, log_mel, mask_mel
-from mmcsal.models.projection import ProjectionHead, ProjectionSpec
-from mmcsal.models.resnet18 import resnet18_features
-from mmcsal.models.resnet_audio import ResnetAudioSpec
-from mmcsal.models.resnet_video import ResnetVideoSpec
-from mmcsal.models.tiny_audio import TinyAudioSpec
-from mmcsal.models.tiny_video import TinyVideoSpec
+from mmcsal.models.encoders.audio.log_mel import LogMelSpec, log_mel, mask_mel
+from mmcsal.models.encoders.audio.resnet18 import ResnetAudioSpec
+from mmcsal.models.encoders.audio.tiny import TinyAudioSpec
+from mmcsal.models.encoders.resnet_trunk import resnet18_features
+from mmcsal.models.encoders.video.gray import gray_bytes, to_gray
+from mmcsal.models.encoders.video.resnet18 import ResnetVideoSpec
+from mmcsal.models.encoders.video.tiny import TinyVideoSpec
+from mmcsal.models.heads import ProjectionHead, ProjectionSpec
 from mmcsal.models.two_tower import to_float
 
 torch.set_num_threads(1)

@@ -6,13 +6,13 @@ from torch import nn
 from torchvision.models import resnet18
 
 from mmcsal.models import ModelSpec
+from mmcsal.models.encoders.audio.resnet18 import ResnetAudioSpec
+from mmcsal.models.encoders.audio.tiny import TinyAudioSpec
+from mmcsal.models.encoders.resnet_trunk import resnet18_features
+from mmcsal.models.encoders.video.r2plus1d_18 import R2plus1dVideoSpec
+from mmcsal.models.encoders.video.resnet18 import ResnetVideoSpec
+from mmcsal.models.encoders.video.tiny import TinyVideoSpec
 from mmcsal.models.norms import FrozenBatchNorm, replace_batch_norms
-from mmcsal.models.r2plus1d_video import R2plus1dVideoSpec
-from mmcsal.models.resnet18 import resnet18_features
-from mmcsal.models.resnet_audio import ResnetAudioSpec
-from mmcsal.models.resnet_video import ResnetVideoSpec
-from mmcsal.models.tiny_audio import TinyAudioSpec
-from mmcsal.models.tiny_video import TinyVideoSpec
 from mmcsal.training.spec import PretrainSpec
 from mmcsal.training.state import TrainState, load_model
 

@@ -6,7 +6,7 @@ import time
 
 from cluster.local_cluster import LocalCluster
 from cluster.processes import wait_until
-from mmcsal.rundir import RunDir
+from mmcsal.storage.rundir import RunDir
 from tests.multinode.conftest import NUM_CLIPS
 
 TIME_LIMIT_S = 150

@@ -11,9 +11,9 @@ import time
 import pytest
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.lease import Lease, LeaseLostError
-from mmcsal.rundir import RunDir
-from mmcsal.storage import StorageSpec
+from mmcsal.storage.lease import Lease, LeaseLostError
+from mmcsal.storage.rundir import RunDir
+from mmcsal.storage.uri import StorageSpec
 
 LEASE_S = 4.0
 TIME_LIMIT_S = 60
@@ -21,8 +21,8 @@ TIME_LIMIT_S = 60
 # Holds the lease until it is told to end on stdin; prints what it sees.
 HOLDER = """
 import sys, time
-from mmcsal.rundir import RunDir
-from mmcsal.storage import StorageSpec
+from mmcsal.storage.rundir import RunDir
+from mmcsal.storage.uri import StorageSpec
 run_dir = RunDir({uri!r}, StorageSpec.model_validate_json({storage!r}))
 try:
     with run_dir.locked() as check:

@@ -20,7 +20,7 @@ from mmcsal.media.decode import Clip, Source
 from mmcsal.media.decode_process import DecodeProcess
 from mmcsal.media.probe import MediaError
 from mmcsal.media.spec import MediaSpec
-from mmcsal.storage import StorageSpec
+from mmcsal.storage.uri import StorageSpec
 from tests.helpers import write_timed_clip
 
 SPEC = MediaSpec(window_s=1.0, num_frames=4, frame_size_px=32)
@@ -208,7 +208,7 @@ def test_nothing_is_left_on_the_disk_by_a_worker_that_was_killed(upload, storage
     program = f"""
 from mmcsal.media.decode import Source
 from mmcsal.media.fetch import decode_fetched
-from mmcsal.storage import StorageSpec
+from mmcsal.storage.uri import StorageSpec
 def decode(sources):
     for source in sources:
         print(len(open(source.uri, "rb").read()), flush=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mmcsal.datasets.synthetic import SyntheticSpec, generate
-from mmcsal.rundir import RunDir
-from mmcsal.storage import StorageSpec
+from mmcsal.datasets.synthetic.corpus import SyntheticSpec, generate
+from mmcsal.storage.rundir import RunDir
+from mmcsal.storage.uri import StorageSpec
 from tests.object_store.server import FaultyProxy
 from tests.pipeline import TIME_LIMIT_S, finish, start
 

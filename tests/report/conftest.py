@@ -17,7 +17,7 @@ from mmcsal.contracts.selection import SELECTION
 from mmcsal.contracts.table import conform
 from mmcsal.report.build import build_report
 from mmcsal.report.spec import ReportSpec
-from mmcsal.rundir import PART_NAME, RunDir
+from mmcsal.storage.rundir import PART_NAME, RunDir
 
 SAMPLE_RATE_HZ = 16_000
 REJECTED = {"no_audio": 5, "decode_error": 3, "empty_file": 1, "too_short": 2}

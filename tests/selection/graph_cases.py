@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from hypothesis import strategies as st
 
-from mmcsal.selection.graph import Graph, Worth, greedy, make_graph
-from mmcsal.selection.kernel import ONE, make_kernel, square_kernel_block
-from mmcsal.selection.limits import UNLIMITED, Limits
-from mmcsal.selection.quantize import UNIT, quantize
+from mmcsal.selection.numerics.kernel import ONE, make_kernel, square_kernel_block
+from mmcsal.selection.numerics.quantize import UNIT, quantize
+from mmcsal.selection.objective.constraints import UNLIMITED, Limits
+from mmcsal.selection.solvers.sparse_greedy import Graph, Worth, greedy, make_graph
 
 DUPLICATE = round(0.98 * ONE)
 

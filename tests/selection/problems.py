@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmcsal.contracts.ids import hash_ids
-from mmcsal.selection.classifier import FusedClassifier, Head
-from mmcsal.selection.greedy import NOTHING
-from mmcsal.selection.kernel import make_kernel
-from mmcsal.selection.problem import Problem
-from mmcsal.selection.quantize import quantize, quantize_joint
+from mmcsal.selection.numerics.kernel import make_kernel
+from mmcsal.selection.numerics.quantize import quantize, quantize_joint
+from mmcsal.selection.solvers.dense_greedy import NOTHING
+from mmcsal.selection.strategies.classifier import FusedClassifier, Head
+from mmcsal.selection.strategies.problem import Problem
 
 
 def problem_of(

@@ -5,8 +5,9 @@ import pytest
 from mmcsal.contracts.errors import TableError
 from mmcsal.selection import MmcsalSpec, SelectSpec, select_pairs
 from mmcsal.selection.api import request_of, salt_of
-from mmcsal.selection.pipeline import LocalRunner, select
-from mmcsal.selection.shard import Shard
+from mmcsal.selection.pipeline import select
+from mmcsal.selection.runner import LocalRunner
+from mmcsal.selection.scaleout.shard import Shard
 
 
 def shards_of(pool, cuts, order):

@@ -8,8 +8,9 @@ from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.selection import SELECTION
 from mmcsal.selection import SelectSpec, select_pairs
 from mmcsal.selection.api import request_of, salt_of
-from mmcsal.selection.pipeline import LocalRunner, select
-from mmcsal.selection.shard import Shard
+from mmcsal.selection.pipeline import select
+from mmcsal.selection.runner import LocalRunner
+from mmcsal.selection.scaleout.shard import Shard
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pyarrow.fs
 import torch
 
 from mmcsal.models import ModelSpec
-from mmcsal.models.tiny_video import TinyVideoSpec
+from mmcsal.models.encoders.video.tiny import TinyVideoSpec
 from mmcsal.training.data import ClipBatches
 from mmcsal.training.epoch import train_epoch
 from mmcsal.training.spec import PretrainSpec

@@ -1,7 +1,7 @@
 import torch
 
 from mmcsal.models import ModelSpec
-from mmcsal.models.tiny_video import TinyVideoSpec
+from mmcsal.models.encoders.video.tiny import TinyVideoSpec
 from mmcsal.training.clusters import Assignments, refit_prototypes
 from mmcsal.training.data import ClipBatches
 from mmcsal.training.embed import embed_batches

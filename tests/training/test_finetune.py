@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.models import ModelSpec, build_model
+from mmcsal.models.encoders.video.tiny import TinyVideoSpec
 from mmcsal.models.fusion import FusionClassifier, Logits
-from mmcsal.models.tiny_video import TinyVideoSpec
 from mmcsal.training.augment import AugmentSpec
 from mmcsal.training.data import ClipBatches
 from mmcsal.training.finetune import FinetuneState, answers, figures_of, finetune_epoch, finetune_step, load_classifier

@@ -6,7 +6,7 @@ import torch
 
 from mmcsal.contracts.errors import InputError, MmcsalError
 from mmcsal.models import ModelSpec
-from mmcsal.models.tiny_video import TinyVideoSpec
+from mmcsal.models.encoders.video.tiny import TinyVideoSpec
 from mmcsal.training.best import BestSpec
 from mmcsal.training.calibrate import calibrate_norms
 from mmcsal.training.data import ClipBatches

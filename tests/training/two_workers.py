@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmcsal.losses import MmsslObjective, MmsslSpec
 from mmcsal.models import ModelSpec, build_model
 from mmcsal.models.fusion import FusionClassifier
-from mmcsal.models.projection import ProjectionSpec
+from mmcsal.models.heads import ProjectionSpec
 from mmcsal.training.augment import View
 from mmcsal.training.finetune import losses_of
 from mmcsal.training.grad_cache import cached_backward

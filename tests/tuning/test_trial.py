@@ -6,9 +6,9 @@ from mmcsal.evaluation.data import labeled, split, unlabeled
 from mmcsal.evaluation.spec import Contender, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.selection import SelectSpec
-from mmcsal.selection.kernel import ONE, make_kernel
-from mmcsal.selection.quantize import quantize_joint
-from mmcsal.selection.spec import KCenterSpec
+from mmcsal.selection.numerics.kernel import ONE, make_kernel
+from mmcsal.selection.numerics.quantize import quantize_joint
+from mmcsal.selection.strategies import KCenterSpec
 from mmcsal.tuning.trial import coverage, measure, pool_kernel
 
 

@@ -1,0 +1,1 @@
+"""The synthetic corpus, planned, rendered and encoded as real files. Other sources lie beside this folder."""

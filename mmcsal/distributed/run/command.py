@@ -1,0 +1,127 @@
+"""What a command does with its stages: check them, or hold the run directory and run them."""
+
+import errno
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
+
+from mmcsal.config import RunConfig
+from mmcsal.contracts.errors import MmcsalError
+from mmcsal.distributed.cluster.errors import cause_of, first_line_of, told_to_the_reader
+from mmcsal.distributed.cluster.resources import HERE, Ask, Capacity, ask_of, capacity, refuse_impossible
+from mmcsal.distributed.cluster.session import cluster_address, ray_session
+from mmcsal.distributed.run.stages import plan, ray_stages, run_stages
+from mmcsal.distributed.run.status import Status
+from mmcsal.distributed.stages import evaluate, tune
+from mmcsal.distributed.stages.finetune import text_of as text_of_classifier
+from mmcsal.distributed.workers.finetune import CLASSIFIER_FILE
+from mmcsal.distributed.workers.finetune import FOLDER as CLASSIFIER
+from mmcsal.evaluation.statistics import results_of
+from mmcsal.evaluation.table import text_of as text_of_trials
+from mmcsal.storage.lease import LeaseLostError
+from mmcsal.storage.rundir import RunDir
+from mmcsal.tuning.text import text_of as text_of_tuning
+
+ACTIONS = {
+    "committed": "committed already, will be skipped",
+    "run": "will run",
+    "resume": "will go on from its committed parts",
+    "redo": "will be done again",
+}
+
+
+def check_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> Iterator[str]:
+    """The plan of a command, line by line; nothing is started or written.
+
+    Raises: MmcsalError: what would also end the run before its first stage.
+    """
+    run_dir = RunDir(config.run_dir, config.storage)
+    run_dir.check_reachable()
+    yield f"run directory: {run_dir.uri}"
+    for step in plan(config, run_dir, names, redo):
+        because = f" ({', '.join(step.changed)} changed)" if step.changed else ""
+        yield f"{step.stage.name:<9} {ACTIONS[step.action]}{because}"
+    yield from _check_resources(config, names)
+
+
+def _check_resources(config: RunConfig, names: Sequence[str]) -> Iterator[str]:
+    """What the stages ask for, and whether it can ever be had.
+
+    Raises: ResourceError: with the key to change; or no cluster answers at the address.
+    """
+    address = cluster_address(config.cluster)
+    with ray_session(config.cluster) if address else nullcontext():
+        found = capacity(config.cluster)
+        yield f"resources: {f'the cluster at {address}' if address else HERE} with {found}"
+        for ask in _possible_asks(config, names, found):
+            yield f"  {ask.stage:<9} {ask.told()}"
+
+
+def _possible_asks(config: RunConfig, names: Sequence[str], found: Capacity) -> list[Ask]:
+    """Raises: ResourceError: a stage asks for what can never be had."""
+    asks = [ask_of(stage, config, found) for stage in ray_stages(names)]
+    refuse_impossible(asks, found)
+    return asks
+
+
+def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> None:
+    """Runs stages under the lock of the run directory and keeps `status.json` up to date.
+
+    Raises: MmcsalError: with the exit code; anything else is a defect, its traceback lies in `error.txt`.
+    """
+    run_dir = RunDir(config.run_dir, config.storage)
+    if cluster_address(config.cluster) is None:  # before anything is started
+        _possible_asks(config, names, capacity(config.cluster))
+    with run_dir.locked() as check_lock:
+        status = Status(run_dir)
+        try:
+            run_stages(config, names, status, redo, check_lock)
+        except LeaseLostError:
+            raise  # the status is that of the other driver now
+        except KeyboardInterrupt:
+            check_lock()
+            status.finish("interrupted", 1, "the same command goes on from what is committed")
+            raise
+        except Exception as error:
+            told = told_to_the_reader(error) or _told(error, run_dir)
+            with suppress(OSError):  # the disk may be what has failed
+                status.finish("failed", told.exit_code, str(told))
+            raise told from error
+        status.finish("done", 0)
+        _say_result(config, run_dir, names, status)
+
+
+def _told(error: Exception, run_dir: RunDir) -> MmcsalError:
+    """A failure that is nobody's message: in one line, with its traceback in a file."""
+    cause = cause_of(error)
+    where = f"the traceback lies in {run_dir.path('error.txt')}"
+    try:
+        run_dir.write_bytes(traceback.format_exc().encode(), "error.txt")
+    except OSError:
+        traceback.print_exc(file=sys.stderr)
+        where = "the traceback is above"
+    remedy = "free some space; then " if getattr(cause, "errno", None) == errno.ENOSPC else ""
+    said = f"{type(cause).__name__}: {first_line_of(error)}"
+    return MmcsalError(f"{said}; {where}; {remedy}the same command goes on from what is committed")
+
+
+def _say_result(config: RunConfig, run_dir: RunDir, names: Sequence[str], status: Status) -> None:
+    selected = run_dir.committed("selection")
+    if "select" in names and selected is not None:
+        status.say(f"selection: {selected['num_selected']} samples in {run_dir.path('selection')}")
+    if "evaluate" in names:
+        for line in text_of_trials(results_of(evaluate.trials(run_dir, config.evaluate))):
+            print(line)
+        status.say(f"evaluation: {run_dir.path(evaluate.PAGE)}")
+    if "tune" in names:
+        for line in text_of_tuning(tune.tuning(run_dir)):
+            print(line)
+        status.say(f"tune: settings for --config: {run_dir.path(tune.FRAGMENT)}")
+        status.say(f"tune: {run_dir.path(tune.PAGE)}")
+    if "finetune" in names:
+        for line in text_of_classifier(run_dir):
+            print(line)
+        status.say(f"classifier: {run_dir.path(CLASSIFIER, CLASSIFIER_FILE)}")
+    if "report" in names:
+        status.say(f"report: {run_dir.path('report', 'report.html')}")

@@ -1,0 +1,219 @@
+"""EMBEDDING -> SELECTION and CANDIDATE: the select stage, from this run's embeddings or from anybody's."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from pyarrow import fs
+
+from mmcsal.config import RunConfig
+from mmcsal.contracts.embedding import SUFFIX
+from mmcsal.contracts.errors import InputError, RejectLimitError, TableError, on_one_line
+from mmcsal.contracts.manifest import MANIFEST
+from mmcsal.distributed.selection.checkpoint import Store
+from mmcsal.distributed.selection.ray_runner import read_footers, select_over_ray
+from mmcsal.distributed.workers.map_partitions import Progress
+from mmcsal.evaluation.probe import cross_validated, fit_samples
+from mmcsal.labeling.labels import labeled_samples, read_labels, read_rows
+from mmcsal.selection import Selection, SelectSpec
+from mmcsal.selection.scaleout.request import COST, WEIGHT
+from mmcsal.selection.spec import TotalCost
+from mmcsal.selection.strategies import WarmStart
+from mmcsal.storage.rundir import PART_NAME, RunDir, is_part
+from mmcsal.storage.uri import StorageSpec, explained, is_of_service, open_uri
+
+EXPECTED_COLUMNS = {
+    "embeddings folder": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
+    "embeddings of a contender": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
+    "manifest": "the columns of a MANIFEST",
+    "select.earlier": "`sample_id`, as a selection has it",
+}
+REJECTS = "selection_rejects"  # beside rejects/, which belongs to ingest
+
+
+def select_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
+    """Selects the batch and writes it.
+
+    Raises:
+        InputError, TableError: the embeddings, or what is asked for, do not fit.
+        RejectLimitError: more than `max_reject_fraction` of the rows have bad vectors.
+    """
+    filesystem, files = embedding_files(config, run_dir)
+    labels = read_labels(config.select.labels, config.storage) if config.select.labels is not None else None
+    spec = with_ids(config.select, config.storage, labels)
+    classifier, learned = None, {}
+    if labels is not None:
+        samples = labeled_samples(labels, files, filesystem, where=repr(config.select.labels))
+        learned = {"num_labels": len(samples), "accuracy": cross_validated(samples)}
+        if isinstance(spec.strategy, WarmStart):
+            classifier = fit_samples(samples)
+    store = Store(run_dir, json.dumps(run_dir.started("selection"), sort_keys=True))
+    columns = _columns(config, run_dir, spec, filesystem, files)
+    selection = select_over_ray(
+        files,
+        spec,
+        filesystem=filesystem,
+        columns=columns,
+        seed=config.seed,
+        classifier=classifier,
+        progress=progress,
+        store=store,
+    )
+    selection = selection.with_uris(_uris(config, run_dir, selection))
+    num_rejects = selection.rejects.num_rows
+    if num_rejects:
+        run_dir.write_part(REJECTS, PART_NAME.format(0), selection.rejects)
+    _check_rejects(num_rejects, num_rejects + selection.summary["num_pool"], config, run_dir)
+    run_dir.write_part("candidates", PART_NAME.format(0), selection.candidates)
+    run_dir.write_part("selection", PART_NAME.format(0), selection.table)
+    store.clear()
+    counts = {"num_rejects": num_rejects} if num_rejects else {}
+    return {"num_selected": selection.table.num_rows, **counts, **learned, "summary": selection.summary}
+
+
+def embedding_files(config: RunConfig, run_dir: RunDir) -> tuple[fs.FileSystem, list[str]]:
+    """The files of this run's embeddings, or of those made elsewhere, and where they lie.
+
+    Raises: InputError: there are none.
+    """
+    if not config.embeddings:
+        return run_dir.filesystem, run_dir.part_paths("embeddings")
+    filesystem, infos = list_parquet(config.embeddings, config.storage)
+    return filesystem, [info.path for info in infos]
+
+
+def _check_rejects(num_rejects: int, num_rows: int, config: RunConfig, run_dir: RunDir) -> None:
+    if num_rejects > config.max_reject_fraction * num_rows:
+        raise RejectLimitError(
+            f"select: {num_rejects} of {num_rows} rows have vectors that are missing, zero or not finite; "
+            f"max_reject_fraction is {config.max_reject_fraction:g}; see {run_dir.path(REJECTS)}, then embed these "
+            "samples again or raise max_reject_fraction, and run the same command"
+        )
+
+
+def with_ids(spec: SelectSpec, storage: StorageSpec | None = None, labels: pa.Table | None = None) -> SelectSpec:
+    """The spec with the ids of the files that it names.
+
+    Args: labels: of `select.labels`.
+    Raises: InputError: a file cannot be read, or has no ids.
+    """
+    lists = {name: getattr(spec, name) for name in ("labeled", "include", "exclude")}
+    ids = {name: _read_ids(name, path, storage) if isinstance(path, str) else path for name, path in lists.items()}
+    known = labels.filter(labels["label"].is_valid())["sample_id"].to_pylist() if labels is not None else []
+    ids["labeled"] = tuple(dict.fromkeys([*ids["labeled"], *known]))
+    picked = [i for folder in spec.earlier for i in _read_picks(folder, storage)]
+    named = {*ids["labeled"], *ids["include"], *ids["exclude"]}
+    ids["exclude"] = (*ids["exclude"], *(i for i in dict.fromkeys(picked) if i not in named))
+    return spec.model_copy(update={**ids, "labels": None, "earlier": ()})
+
+
+def _read_picks(folder: str, storage: StorageSpec | None) -> list[str]:
+    """The ids of an earlier selection."""
+    filesystem, infos = list_parquet(folder, storage, what="select.earlier")
+    table = ds.dataset([i.path for i in infos], filesystem=filesystem, format="parquet").to_table(columns=["sample_id"])
+    return table["sample_id"].to_pylist()
+
+
+def _read_ids(name: str, path: str, storage: StorageSpec | None) -> tuple[str, ...]:
+    """Ids of a text file (one a line), or of the `sample_id` column of a .csv or .parquet file."""
+    filesystem, root = open_uri(path, storage, what=f"select.{name}")
+    try:
+        with filesystem.open_input_file(root) as stream:
+            if root.lower().endswith((".parquet", ".csv")):
+                table = read_rows(stream, root, "sample_id")
+            else:
+                lines = stream.read().decode("utf-8-sig").splitlines()
+                table = pa.table({"sample_id": [line.strip() for line in lines if line.strip()]})
+        if "sample_id" not in table.column_names:
+            raise InputError(
+                f"select.{name}: {path!r} has no column 'sample_id'; found {table.column_names}; rename the one of ids"
+            )
+        ids = table["sample_id"].cast(pa.string())
+    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"select.{name}: {path!r} cannot be read: {on_one_line(error)}; give a .txt (one id a line), or a .csv or "
+            ".parquet file with a column 'sample_id'"
+        ) from error
+    if ids.null_count:
+        raise InputError(f"select.{name}: {ids.null_count} of {len(ids)} ids in {path!r} are null; leave them out")
+    return tuple(ids.to_pylist())
+
+
+def _columns(
+    config: RunConfig, run_dir: RunDir, spec: SelectSpec, filesystem: fs.FileSystem, files: list[str]
+) -> pa.Table | None:
+    """Costs, weights and the columns of quotas: of the manifest, or of the embeddings' own files.
+
+    Raises: InputError: a column that is asked for is not there. TableError: the files disagree on its type.
+    """
+    wanted_by = {q.column: "select.quotas" for q in spec.quotas}
+    if isinstance(spec.budget, TotalCost):
+        wanted_by[COST] = "select.budget"
+    has_own_columns = config.embeddings is not None and config.manifest is None
+    where = config.embeddings if has_own_columns else config.manifest or run_dir.path("manifest")
+    names = {"sample_id", WEIGHT, *wanted_by}
+    source = manifest_of(config, run_dir)
+    try:
+        if has_own_columns:
+            schemas = [footer.schema.to_arrow_schema() for footer in read_footers(files, filesystem)]
+            narrow = [pa.schema([field for field in schema if field.name in names]) for schema in schemas]
+            common = pa.unify_schemas(narrow, promote_options="permissive")
+            source = ds.dataset(files, filesystem=filesystem, format="parquet", schema=common)
+        else:
+            schemas = [source.schema]
+        missing = [name for name in wanted_by if name not in source.schema.names]
+        if missing:
+            found = [name for name in schemas[0].names if name != "sample_id" and not name.endswith(SUFFIX)]
+            raise InputError(
+                f"{wanted_by[missing[0]]}: no column {missing[0]!r} in {where}; found {found or 'none'}; "
+                "add it for every sample, or ask for one that is there"
+            )
+        present = [name for name in source.schema.names if name in names]
+        return source.to_table(columns=present) if len(present) > 1 else None
+    except (OSError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        if is_of_service(error):
+            raise
+        raise TableError(
+            f"columns {sorted(names)} of {where} cannot be read: {on_one_line(error)}; "
+            "every file must be whole and hold them with one type"
+        ) from error
+
+
+def list_parquet(
+    folder: str, storage: StorageSpec | None = None, *, what: str = "embeddings folder"
+) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
+    """The Parquet files below a folder, or the one file that it is, sorted by path, and where they lie.
+
+    Raises: InputError: there are none.
+    """
+    filesystem, root = open_uri(folder, storage, what=what)
+    try:
+        facts = filesystem.get_file_info(root)
+        is_folder = facts.type == fs.FileType.Directory
+        infos = filesystem.get_file_info(fs.FileSelector(root, recursive=True)) if is_folder else [facts]
+    except OSError as error:
+        raise explained(error, what, folder) from error
+    found = [info for info in infos if is_part(info)]
+    if not found:
+        fault = "does not exist" if facts.type == fs.FileType.NotFound else "holds no .parquet file"
+        raise InputError(f"{what} {folder!r} {fault}; expected Parquet files with {EXPECTED_COLUMNS[what]}")
+    return filesystem, sorted(found, key=lambda info: info.path)
+
+
+def manifest_of(config: RunConfig, run_dir: RunDir) -> ds.Dataset:
+    """The run's own manifest, or the one that is named; empty where there is none.
+
+    Raises: InputError: what is named holds no Parquet files.
+    """
+    if config.manifest is None:
+        return run_dir.dataset("manifest", MANIFEST)
+    filesystem, infos = list_parquet(config.manifest, config.storage, what="manifest")
+    return ds.dataset([info.path for info in infos], filesystem=filesystem, format="parquet", schema=MANIFEST)
+
+
+def _uris(config: RunConfig, run_dir: RunDir, selection: Selection) -> pa.Table:
+    """Where the picks lie; empty where the run has no manifest, as for embeddings made elsewhere."""
+    picked = pc.field("sample_id").isin(pa.array(selection.sample_ids))
+    return manifest_of(config, run_dir).to_table(columns=["sample_id", "uri"], filter=picked)

@@ -1,0 +1,1 @@
+"""What runs inside Ray's workers, and the loops that feed them. Nothing here decides what a stage does."""

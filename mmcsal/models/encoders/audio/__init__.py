@@ -1,0 +1,1 @@
+"""Encoders of sound, one a file, and the log-mel front that they share."""

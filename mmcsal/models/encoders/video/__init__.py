@@ -1,0 +1,1 @@
+"""Encoders of frames, one a file."""

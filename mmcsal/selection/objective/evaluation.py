@@ -1,0 +1,214 @@
+"""The objective of a selection, term by term, measured on a sample of the pool; and what it is worth against random.
+
+f(S) = Cov(S) + lambda_align * Align(S) - lambda_div * Red(S), each term in [0, 1]
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from mmcsal.selection.numerics.kernel import FAR, ONE, Kernel, kernel_block, kernel_of, square_distances
+from mmcsal.selection.numerics.topk import ANY_ORDER
+
+NUM_REPEATS = 2  # orders of random picks that the curve averages
+CHUNK_PICKS = 256
+MAX_CURVE_POINTS = 64
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The three terms, each in [0, 1], and what they add up to."""
+
+    coverage: float
+    alignment: float
+    redundancy: float
+    objective: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a selection is worth. Curves are pairs of a number of labels and the coverage that they reach."""
+
+    terms: Terms
+    coverage_random: float  # of as many random picks
+    gain_over_random: float  # of what random picks leave uncovered, the share that the selection covers
+    random_equivalent_budget: int  # how many random picks cover as much
+    random_equivalent_is_bound: bool  # at least so many: the sample held no more
+    coverage_curve: list[tuple[int, float]]
+    random_curve: list[tuple[int, float]]
+    knee: int  # labels after which each further one brings less than the average did
+
+
+def coverage(
+    rows_ND: np.ndarray, picks_PD: np.ndarray, kernel: Kernel, *, base_N: np.ndarray | None = None,
+    weight_N: np.ndarray | None = None,
+) -> float:  # fmt: skip
+    """Cov: the mean over rows of the largest kernel to a pick.
+
+    Args:
+        rows_ND: quantised joint embeddings, int16: the pool or a sample of it.
+        picks_PD: the same of the picks.
+        base_N: uint16, what the labeled samples cover already.
+        weight_N: how much each row counts; all alike by default.
+    """
+    covered_N = largest_kernel(rows_ND, picks_PD, kernel)
+    return _mean(covered_N if base_N is None else np.maximum(covered_N, base_N), weight_N)
+
+
+def alignment_term(aligned_P: np.ndarray) -> float:
+    """Align: the mean over picks of the share of the bonus that each earns, such as min(1, r / t)."""
+    return float(aligned_P.mean())
+
+
+def redundancy(redundancy_P: np.ndarray) -> float:
+    """Red: the mean over picks of the largest kernel to the picks before, uint16 [P] as `closest_before` gives it."""
+    return float(redundancy_P.mean()) / ONE
+
+
+def objective(coverage: float, alignment: float, redundancy: float, *, lambda_align: float, lambda_div: float) -> Terms:
+    """The terms together."""
+    value = coverage + lambda_align * alignment - lambda_div * redundancy
+    return Terms(coverage, alignment, redundancy, value)
+
+
+def evaluate(
+    rows_ND: np.ndarray,
+    picks_PD: np.ndarray,
+    random_RD: np.ndarray,
+    kernel: Kernel,
+    *,
+    aligned_P: np.ndarray,
+    redundancy_P: np.ndarray,
+    lambda_align: float,
+    lambda_div: float,
+    num_pool: int | None = None,
+    base_N: np.ndarray | None = None,
+    weight_N: np.ndarray | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Everything that is said of picks in the order of their ranks.
+
+    Args:
+        random_RD: quantised rows that random picks are drawn from, the whole pool or a sample without `rows_ND`.
+        num_pool: size of the pool where `random_RD` is without `rows_ND`: m random picks of the pool would hit a row
+            itself with probability m / num_pool.
+        Others as in `coverage`, `alignment_term`, `redundancy`, `objective`.
+    """
+    weights = np.ones(len(rows_ND)) if weight_N is None else weight_N.astype(np.float64)
+    covered = _running_coverage(picks_PD, rows_ND, kernel, base_N, weights, np.arange(len(picks_PD)))
+    curve_P = np.concatenate([[_mean(_base(base_N, rows_ND), weights)], *covered])
+    num_picks, value = len(picks_PD), float(curve_P[-1])
+    random_R, reached = _random_curve(
+        random_RD, rows_ND, kernel, base_N, weights, num_pool, max(num_picks, 1), value, seed
+    )  # fmt: skip
+    at = min(num_picks, len(random_R) - 1)
+    coverage_random = float(random_R[at])
+    terms = objective(
+        value, alignment_term(aligned_P), redundancy(redundancy_P), lambda_align=lambda_align, lambda_div=lambda_div
+    )
+    left = 1 - coverage_random
+    return Evaluation(
+        terms=terms,
+        coverage_random=coverage_random,
+        gain_over_random=(value - coverage_random) / left if left > 0 else 0.0,
+        random_equivalent_budget=len(random_R) - 1 if reached is None else reached,
+        random_equivalent_is_bound=reached is None,
+        coverage_curve=_points(curve_P),
+        random_curve=_points(random_R),
+        knee=knee(curve_P),
+    )
+
+
+def knee(curve_P: np.ndarray) -> int:
+    """Where a curve over 0, 1, ... picks lies furthest above the line from its beginning to its end.
+
+    Source: Satopaa et al. 2011, "Finding a kneedle in a haystack".
+    """
+    share_P = np.arange(len(curve_P)) / max(len(curve_P) - 1, 1)
+    return int((curve_P - curve_P[0] - (curve_P[-1] - curve_P[0]) * share_P).argmax())
+
+
+def largest_kernel(rows_ND: np.ndarray, to_PD: np.ndarray, kernel: Kernel) -> np.ndarray:
+    """The largest kernel of each row to any of `to_PD`, uint16 [N]."""
+    covered_N = np.zeros(len(rows_ND), np.uint16)
+    for start in range(0, len(to_PD), CHUNK_PICKS * 8):
+        block = kernel_block(rows_ND, to_PD[start : start + CHUNK_PICKS * 8], kernel)
+        covered_N = np.maximum(covered_N, block.max(axis=1))
+    return covered_N
+
+
+def closest_before(picks_PD: np.ndarray, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
+    """The closest of the picks before each pick, int64 [P], -1 for the first, and the kernel to it, uint16 [P]."""
+    nearest_P, distance_P = np.full(len(picks_PD), -1, np.int64), np.full(len(picks_PD), FAR, np.int32)
+    for start in range(0, len(picks_PD), CHUNK_PICKS):
+        stop = min(start + CHUNK_PICKS, len(picks_PD))
+        block = square_distances(picks_PD[start:stop], picks_PD[:stop])
+        block[np.arange(stop)[None, :] >= np.arange(start, stop)[:, None]] = FAR
+        nearest_P[start:stop], distance_P[start:stop] = block.argmin(axis=1), block.min(axis=1)
+    nearest_P[:1] = -1
+    return nearest_P, np.where(nearest_P < 0, 0, kernel_of(distance_P, kernel)).astype(np.uint16)
+
+
+def _base(base_N: np.ndarray | None, rows_ND: np.ndarray) -> np.ndarray:
+    return np.zeros(len(rows_ND), np.uint16) if base_N is None else base_N
+
+
+def _mean(covered_N: np.ndarray, weight_N: np.ndarray | None) -> float:
+    return float(np.average(covered_N.astype(np.float64), axis=-1, weights=weight_N)) / ONE
+
+
+def _running_coverage(picks_PD, rows_ND, kernel: Kernel, base_N, weight_N, order_P) -> Iterator[np.ndarray]:
+    """The coverage after each pick, in chunks of picks."""
+    covered_N = _base(base_N, rows_ND).copy()
+    for start in range(0, len(picks_PD), CHUNK_PICKS):
+        block = kernel_block(picks_PD[order_P[start : start + CHUNK_PICKS]], rows_ND, kernel)
+        sum_P = np.empty(len(block), np.float64)
+        _running_sums(block, covered_N, weight_N, sum_P)
+        yield sum_P / weight_N.sum() / ONE
+
+
+def _random_curve(
+    random_RD,
+    rows_ND,
+    kernel: Kernel,
+    base_N,
+    weight_N,
+    num_pool: int | None,
+    num_picks: int,
+    coverage: float,
+    seed: int,
+) -> tuple[np.ndarray, int | None]:
+    """The mean coverage of 0, 1, ... random picks, and how many reach `coverage`; None = more than there are."""
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(random_RD)) for _ in range(NUM_REPEATS)]
+    runs = [_running_coverage(random_RD, rows_ND, kernel, base_N, weight_N, order) for order in orders]
+    curve, reached = [np.array([_mean(_base(base_N, rows_ND), weight_N)])], None
+    for start in range(0, len(random_RD), CHUNK_PICKS):
+        mean = np.mean([next(run) for run in runs], axis=0)
+        hit = np.arange(start + 1, start + 1 + len(mean)) / num_pool if num_pool else 0.0
+        curve.append(mean + hit * (1 - mean))
+        found = np.flatnonzero(curve[-1] >= coverage)
+        if reached is None and len(found):
+            reached = start + 1 + int(found[0])
+        if reached is not None and start + len(mean) >= num_picks:
+            break
+    return np.concatenate(curve), reached
+
+
+@njit(cache=True, nogil=True, fastmath=ANY_ORDER)
+def _running_sums(kernel_PN, covered_N, weight_N, sum_P):
+    """What all rows are covered after each pick: sums of integers, as the weights are; `covered_N` after the last."""
+    for p in range(kernel_PN.shape[0]):
+        total = 0.0
+        for n in range(kernel_PN.shape[1]):
+            covered_N[n] = max(covered_N[n], kernel_PN[p, n])
+            total += np.float64(covered_N[n]) * weight_N[n]
+        sum_P[p] = total
+
+
+def _points(curve_P: np.ndarray) -> list[tuple[int, float]]:
+    """At most 64 points of a curve over 0, 1, ... picks, its ends among them."""
+    places = np.unique(np.linspace(0, len(curve_P) - 1, MAX_CURVE_POINTS).round().astype(int))
+    return [(int(p), float(curve_P[p])) for p in places]

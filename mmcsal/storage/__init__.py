@@ -1,0 +1,1 @@
+"""Where files lie: URIs, S3, leases, the run directory. What is in them is in `contracts`."""

@@ -1,0 +1,1 @@
+"""Torch functions that losses, models and metrics share. No model, no loss, no metric."""

@@ -1,0 +1,42 @@
+import errno
+import pickle
+
+import pytest
+
+from mmcsal.contracts.errors import InputError
+from mmcsal.distributed.workers.partition_worker import PartitionWorker, raise_told
+
+
+class Worker(PartitionWorker):
+    """Fails at the partitions that it is told."""
+
+    def __init__(self, errors: dict[str, Exception]) -> None:
+        self.errors, self.done = errors, []
+
+    def run(self, part: str) -> None:
+        if part in self.errors:
+            raise self.errors[part]
+        self.done.append(part)
+
+
+def receipts(worker: Worker, *parts: str) -> list[dict]:
+    batch = worker({"part": list(parts)})
+    return [{"part": part, "error": error} for part, error in zip(batch["part"], batch["error"], strict=True)]
+
+
+@pytest.mark.parametrize("error", [InputError("bad embeddings"), OSError(errno.ENOSPC, "No space left on device")])
+def test_what_a_worker_says_is_wrong_is_raised_as_it_was(error):
+    """Ray Data would hand on its text alone, and nobody could tell a full disk from a lost node."""
+    worker = Worker({"b": error})
+    good, bad, after = receipts(worker, "a", "b", "c")
+    raise_told(good)
+    raise_told(after)
+    with pytest.raises(type(error)) as raised:
+        raise_told(pickle.loads(pickle.dumps(bad)))
+    assert raised.value.args == error.args
+    assert worker.done == ["a", "c"]
+
+
+def test_a_defect_is_left_to_ray_with_its_trace():
+    with pytest.raises(ZeroDivisionError):
+        receipts(Worker({"a": ZeroDivisionError()}), "a")

@@ -1,0 +1,155 @@
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mmcsal.contracts.errors import InputError
+from mmcsal.storage.rundir import RunDir
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    return RunDir(str(tmp_path / "run"))
+
+
+def table(*values):
+    return pa.table({"a": pa.array(values, pa.int64())})
+
+
+def test_a_part_written_again_replaces_the_first(run_dir):
+    run_dir.write_part("t", "part-00000.parquet", table(1, 2))
+    run_dir.write_part("t", "part-00000.parquet", table(3))
+    assert run_dir.dataset("t").to_table()["a"].to_pylist() == [3]
+
+
+def test_parts_are_sorted_and_markers_are_no_data(run_dir):
+    run_dir.begin("t", {})
+    for name in ("part-00001.parquet", "part-00000.parquet"):
+        run_dir.write_part("t", name, table(1))
+    run_dir.commit("t", {})
+    run_dir.write_bytes(b"rubbish", "t", ".part-00002.parquet.tmp")
+    assert run_dir.parts("t") == ["part-00000.parquet", "part-00001.parquet"]
+    assert pa.dataset.dataset(run_dir.path("t"), format="parquet").count_rows() == 2, "plain pyarrow reads the folder"
+
+
+def test_a_writer_killed_at_any_time_leaves_a_whole_part_or_none(run_dir):
+    """Parts of about a megabyte, replaced for ever by a process that is killed: none may be torn."""
+    program = f"""
+import pyarrow as pa, numpy as np
+from mmcsal.storage.rundir import RunDir
+run_dir, i = RunDir({run_dir.root!r}), 0
+while True:
+    run_dir.write_part("t", f"part-{{i % 3:05d}}.parquet", pa.table({{"a": np.random.rand(100_000)}}))
+    i += 1
+"""
+    for attempt in range(5):
+        writer = subprocess.Popen([sys.executable, "-c", program])
+        deadline = time.monotonic() + 60
+        while len(run_dir.parts("t")) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.013 * attempt)
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        assert run_dir.dataset("t").to_table().num_rows == 300_000
+
+
+def test_a_folder_that_is_made_while_it_is_listed_is_there_or_not(run_dir):
+    """pyarrow looks twice, and once told an error where the folder was made in between."""
+    folder, stop = Path(run_dir.path("t")), threading.Event()
+    folder.parent.mkdir()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            folder.mkdir()
+            folder.rmdir()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert all(run_dir.parts("t") == [] for _ in range(20_000))
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_failed_write_leaves_nothing_behind(run_dir, monkeypatch):
+    def full_disk(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        run_dir.write_bytes(b"x", "t", "file")
+    assert os.listdir(run_dir.path("t")) == []
+
+
+def test_files_and_folders_are_told_apart(run_dir):
+    assert (run_dir.names("checkpoints"), run_dir.folders("checkpoints", "ray_train")) == ([], [])
+    for name in ("best-00001.pt", "best-00000.pt"):
+        run_dir.write_bytes(b"1", "checkpoints", name)
+    run_dir.write_bytes(b"1", "checkpoints", "ray_train", "epoch-1", "state.pt")
+    assert run_dir.names("checkpoints") == ["best-00000.pt", "best-00001.pt"]
+    assert run_dir.folders("checkpoints") == ["ray_train"]
+    assert run_dir.folders("checkpoints", "ray_train") == ["epoch-1"]
+    run_dir.delete_file("checkpoints", "best-00000.pt")
+    assert run_dir.names("checkpoints") == ["best-00001.pt"]
+
+
+def test_markers(run_dir):
+    assert run_dir.committed("t") is None
+    run_dir.begin("t", {"a": 1})
+    assert run_dir.started("t") == {"a": 1}
+    assert run_dir.committed("t") is None
+    run_dir.commit("t", {"num_rows": 3})
+    committed = run_dir.committed("t")
+    assert committed is not None
+    assert committed["num_rows"] == 3
+    assert "committed_at" in committed
+    run_dir.clear("t")
+    assert run_dir.committed("t") is None
+    assert not run_dir.exists("t")
+
+
+def test_an_empty_table_reads_as_empty(run_dir):
+    assert run_dir.dataset("t", table().schema).to_table().num_rows == 0
+
+
+def test_a_second_driver_is_refused_and_told_which_process_holds_the_run(run_dir):
+    with run_dir.locked(), pytest.raises(InputError, match=f"in use by process {os.getpid()}"), run_dir.locked():
+        pass
+
+
+def test_the_lock_of_a_killed_driver_is_free(run_dir):
+    program = f"""
+import time
+from mmcsal.storage.rundir import RunDir
+with RunDir({run_dir.root!r}).locked():
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"locked\n"
+    with pytest.raises(InputError, match=f"process {holder.pid}"), run_dir.locked():
+        pass
+    holder.kill()
+    holder.wait()
+    with run_dir.locked():
+        pass
+
+
+def test_it_travels_to_workers(run_dir):
+    copy = pickle.loads(pickle.dumps(run_dir))
+    copy.write_bytes(b"x", "file")
+    assert run_dir.read_bytes("file") == b"x"
+
+
+def test_an_unknown_scheme_is_refused():
+    with pytest.raises(InputError, match="nfs99://"):
+        RunDir("nfs99://host/run")
