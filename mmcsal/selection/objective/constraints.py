@@ -11,6 +11,29 @@ UNLIMITED = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
+class SampleRoles:
+    """Hashes of samples that are more than rows of the pool, uint64, rising."""
+
+    labeled_hash_L: np.ndarray  # have labels already: they cover what lies around them
+    forced_hash: np.ndarray  # in the batch whatever they are worth
+    closed_hash: np.ndarray  # never picked: labeled, or excluded; they still count as pool
+
+    def is_open(self, hash_N: np.ndarray) -> np.ndarray:
+        """Rows that may be picked, bool [N]."""
+        return ~np.isin(hash_N, self.closed_hash)
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """What the whole batch may cost, and how many picks each quota must and may have."""
+
+    budget: float  # total cost; the number of picks where every sample costs 1
+    num_picks: int  # how many the budget is expected to buy
+    min_G: np.ndarray  # int64, by quota
+    max_G: np.ndarray
+
+
+@dataclass(frozen=True)
 class Limits:
     """Limits as the solver keeps them."""
 
