@@ -1,4 +1,14 @@
-"""Measures of embeddings and of what they are worth, one a file, torch only."""
+"""Measures of embeddings and of what they are worth, one a file, torch only.
+
+Shape suffixes beside those of `mmcsal.contracts`:
+
+=====  ==========================================
+A, B   clusters of one clustering, of another
+C      classes
+K      prototypes
+M      bins of confidence
+=====  ==========================================
+"""
 
 from mmcsal.metrics.effective_rank import effective_rank
 from mmcsal.metrics.gap import modality_gap

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from mmcsal.training.prefetch import ahead
+from mmcsal.training.data.prefetch import ahead
 
 
 def num_threads() -> int:

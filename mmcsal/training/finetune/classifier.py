@@ -16,7 +16,7 @@ from mmcsal.models.two_tower import MODALITIES
 from mmcsal.training.data import ClipBatch, ClipBatches
 from mmcsal.training.embed import in_batches, pairs_of
 from mmcsal.training.epoch import run_epoch
-from mmcsal.training.finetune_spec import FinetuneSpec
+from mmcsal.training.finetune.spec import FinetuneSpec
 from mmcsal.training.position import Position
 from mmcsal.training.schedule import learning_rate_factor
 from mmcsal.training.state import load_model, parameter_groups, without_weight_files
