@@ -1,9 +1,11 @@
 import threading
-import time
 
 import pytest
 
 from mmcsal.training.data.prefetch import ahead
+
+TIME_LIMIT_S = 60.0  # for what comes at once: no test waits so long unless it never does
+A_MOMENT_S = 0.3  # for what must not come
 
 
 def num_threads() -> int:
@@ -16,35 +18,36 @@ def test_the_items_come_in_their_order():
     assert num_threads() == 0
 
 
-def test_only_so_many_are_drawn_before_they_are_asked_for():
-    drawn = []
+class Counted:
+    """Numbers from 0, each with an event that says it is being made."""
 
-    def items():
-        for n in range(20):
-            drawn.append(n)
+    def __init__(self, number: int):
+        self.begun = [threading.Event() for _ in range(number)]
+
+    def __iter__(self):
+        for n, event in enumerate(self.begun):
+            event.set()
             yield n
 
-    batches = ahead(items, depth=2)
-    assert next(batches) == 0
-    time.sleep(0.3)
-    assert 2 <= len(drawn) <= 4  # one handed out, two ready, one waiting for room
-    assert list(batches) == list(range(1, 20))
+
+def test_only_so_many_are_drawn_before_they_are_asked_for():
+    items = Counted(20)
+    batches = ahead(lambda: iter(items), depth=2)
+    for n in range(16):
+        assert next(batches) == n
+        assert items.begun[n + 3].wait(TIME_LIMIT_S), "one handed out, two ready, one waiting for room"
+        assert not items.begun[n + 4].wait(0 if n else A_MOMENT_S), "and no more than these"
+    assert list(batches) == [16, 17, 18, 19]
 
 
 def test_work_in_the_background_goes_on_while_the_caller_is_busy():
-    def slow():
-        for n in range(4):
-            time.sleep(0.1)
-            yield n
-
-    waited_s = 0.0
-    batches = ahead(slow)
-    for _ in range(4):
-        time.sleep(0.15)
-        begun_s = time.perf_counter()
-        next(batches)
-        waited_s += time.perf_counter() - begun_s
-    assert waited_s < 0.3, "0.4 s of making batches overlap with 0.6 s of work"
+    """The next item is made between two of the caller's: before it asks."""
+    items = Counted(4)
+    batches = ahead(lambda: iter(items))
+    for n in range(3):
+        assert next(batches) == n
+        assert items.begun[n + 1].wait(TIME_LIMIT_S)
+    assert list(batches) == [3]
 
 
 def test_an_error_reaches_the_caller_after_the_items_before_it():
