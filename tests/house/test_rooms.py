@@ -69,11 +69,12 @@ def test_a_missing_or_broken_first_line_is_seen(text, expected):
 
 
 def mirrored(test: Path) -> list[Path]:
-    """Where the module that a test file is of may lie: under its name, or the whole folder where it has that name."""
+    """Where the module that a test file is of may lie: under its name, or the whole folder, where it has the folder's
+    name or tests what all that lie there promise (`test_contract.py`)."""
     folder = PACKAGE / test.relative_to(TESTS).parent
     stem = test.stem.removeprefix("test_")
     own = [folder / f"{stem}.py", folder / stem / "__init__.py"]
-    return [*own, folder / "__init__.py"] if stem == folder.name else own
+    return [*own, folder / "__init__.py"] if stem in (folder.name, "contract") else own
 
 
 def strays(tests: list[Path]) -> list[str]:
@@ -94,4 +95,5 @@ def test_every_test_file_lies_where_its_module_does():
 
 def test_a_test_file_without_a_module_is_seen():
     tests = [TESTS / "training" / "test_step.py", TESTS / "training" / "test_other.py", TESTS / "house" / "test_x.py"]
+    tests += [TESTS / "losses" / "test_contract.py", TESTS / "metrics" / "test_metrics.py"]
     assert strays(tests) == ["tests/training/test_other.py mirrors no mmcsal/training/other.py"]
