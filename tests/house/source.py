@@ -1,7 +1,6 @@
 """The code of this repository as text, for tests of its form."""
 
 import ast
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -20,9 +19,9 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), path)
 
 
-def packages(folder: Path = PACKAGE) -> Iterator[Path]:
+def packages(folder: Path = PACKAGE) -> list[Path]:
     """The folders below `folder`, and itself, that hold modules."""
-    yield from sorted({path.parent for path in python_files(folder)})
+    return sorted({path.parent for path in python_files(folder)})
 
 
 def name_of(path: Path) -> str:
