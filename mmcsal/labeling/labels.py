@@ -19,7 +19,7 @@ from mmcsal.evaluation.data import Labeled, labeled, unlabeled
 from mmcsal.evaluation.spec import EvaluateSpec
 from mmcsal.storage.rundir import RunDir
 from mmcsal.storage.uri import StorageSpec, is_of_service, open_uri
-from mmcsal.training.finetune_spec import FinetuneSpec
+from mmcsal.training.finetune.spec import FinetuneSpec
 
 NUM_NAMED = 3
 MIN_CLASSES = 2
