@@ -113,13 +113,13 @@ def check_quotas(
             _check_column(quotas, min_G, max_G, code_N, code_N[is_forced], num_picks)
 
 
-def _check_column(quotas, min_G, max_G, code_N: np.ndarray, forced_F: np.ndarray, num_picks: int) -> None:
+def _check_column(quotas, min_G, max_G, code_N: np.ndarray, forced_codes: np.ndarray, num_picks: int) -> None:
     present = np.unique(code_N[code_N >= 0])
     if not len(present):
         return
     column = quotas[present[0]][0]
-    forced_G = np.bincount(forced_F[forced_F >= 0], minlength=len(min_G))
-    num_others = len(forced_F) - int(np.minimum(forced_G, min_G)[present].sum())
+    forced_G = np.bincount(forced_codes[forced_codes >= 0], minlength=len(min_G))
+    num_others = len(forced_codes) - int(np.minimum(forced_G, min_G)[present].sum())
     least = int(min_G[present].sum())
     if least + num_others > num_picks:
         included = f", select.include holds {num_others} more" if num_others else ""

@@ -108,8 +108,8 @@ def closest_in_cells(
         near_CD = shortlist.joint_CD[near].astype(np.float32)
         for start in range(0, len(members), CHUNK_ROWS):
             chunk = members[start : start + CHUNK_ROWS]
-            index_AM, distance_AJ = closest(joint_ND[chunk], near_CD, kept)
-            index_NJ[chunk], kernel_NJ[chunk] = near[index_AM], kernel_of(distance_AJ, plan.kernel)
+            index_AJ, distance_AJ = closest(joint_ND[chunk], near_CD, kept)
+            index_NJ[chunk], kernel_NJ[chunk] = near[index_AJ], kernel_of(distance_AJ, plan.kernel)
     discount_C = plan.objective.discount(shortlist.score_C)
     return (index_NJ, kernel_NJ) if discount_C is None else _discounted(index_NJ, kernel_NJ, discount_C)
 

@@ -117,9 +117,9 @@ def gather(rows: Rows, limit: int, labeled_hash_L: np.ndarray) -> PoolSample:
     return PoolSample(rows.hash_N[wanted], rows.joint_ND[wanted])
 
 
-def ids_of(rows: Rows, hash_H: np.ndarray) -> list[str]:
+def ids_of(rows: Rows, hash_R: np.ndarray) -> list[str]:
     """The ids that have these hashes (for errors)."""
-    return rows.ids.filter(pa.array(np.isin(rows.hash_N, hash_H))).to_pylist()
+    return rows.ids.filter(pa.array(np.isin(rows.hash_N, hash_R))).to_pylist()
 
 
 def merge_samples(samples: list[PoolSample]) -> PoolSample:
