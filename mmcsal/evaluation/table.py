@@ -60,17 +60,17 @@ def text_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[
     width = max(len(line.strategy) for line in lines) + 2
     head = "".join(f"{f'{budget:.3g}':>17}" for budget in results.budgets)
     has_ours = OURS in results.strategies
-    told_ours = f"{OURS} is ahead by" if has_ours else ""
+    ours_head = f"{OURS} is ahead by" if has_ours else ""
     rows = [
         "accuracy in points by budget",
-        f"{'':<{width}}{head}{'average rank':>15}{told_ours:>20}".rstrip(),
+        f"{'':<{width}}{head}{'average rank':>15}{ours_head:>20}".rstrip(),
     ]
     for line in lines:
-        told = "".join(
+        cells = "".join(
             f"{f'{mean:.1f} +- {std:.1f}' + ('*' if p < SIGNIFICANT else ' '):>17}" for mean, std, p in line.cells
         )
-        behind = told_points(line.behind) if line.behind else ""
-        rows.append(f"{line.strategy:<{width}}{told}{line.average_rank:>15.2f}{behind:>20}".rstrip())
+        behind = points_text(line.behind) if line.behind else ""
+        rows.append(f"{line.strategy:<{width}}{cells}{line.average_rank:>15.2f}{behind:>20}".rstrip())
     ahead = "; ahead: over all budgets, +- standard error" if has_ours else ""
     rows.append(
         f"mean +- standard deviation over {len(results.seeds)} seeds; * differs from {BASELINE} with p < .01{ahead} "
@@ -79,7 +79,7 @@ def text_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[
     return rows
 
 
-def told_points(found: Difference) -> str:
+def points_text(found: Difference) -> str:
     """Such as `+1.23 +- 0.45`; without an error where one seed tells none."""
     error = "" if np.isnan(found.standard_error) else f" +- {100 * found.standard_error:.2f}"
     return f"{100 * found.mean:+.2f}{error}"

@@ -1,4 +1,4 @@
-"""The charts of a search: what each setting was worth, and whether coverage would have told."""
+"""The charts of a search: what each setting was worth, and whether coverage would have shown it."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from matplotlib.colors import TwoSlopeNorm
 
 from mmcsal.report.style import BLUE, INK, MUTED, VERMILION, new_figure, styled, to_png
 from mmcsal.tuning.outcome import PRESENT, Line, Outcome
-from mmcsal.tuning.text import told_value
+from mmcsal.tuning.text import value_text
 
 WIDTH_IN = 10.4
 DIVERGING = "RdBu"  # red below the present settings, blue above them
@@ -61,8 +61,8 @@ def _heat_map(axes: Axes, keys: list[str], firsts: list, seconds: list, gain: np
     shown = axes.imshow(gain, cmap=DIVERGING, norm=_norm(gain), aspect="auto", origin="lower")
     for row, column in np.ndindex(*gain.shape):
         axes.text(column, row, f"{gain[row, column]:+.2f}", ha="center", va="center", fontsize=8.5, color=INK)
-    axes.set_xticks(range(len(firsts)), [told_value(value) for value in firsts])
-    axes.set_yticks(range(len(seconds)), [told_value(value) for value in seconds])
+    axes.set_xticks(range(len(firsts)), [value_text(value) for value in firsts])
+    axes.set_yticks(range(len(seconds)), [value_text(value) for value in seconds])
     axes.set(xlabel=keys[0], ylabel=keys[1])
     axes.grid(visible=False)
     return shown
@@ -98,7 +98,7 @@ def _parallel(axes: Axes, keys: list[str], lines: Sequence[Line]):
         axes.plot(places, height_K, color=colors.to_rgba(gain), marker="o", markersize=4, linewidth=1.6)
     for place, key in zip(places, keys, strict=True):
         for end in {0, len(values[key]) - 1}:
-            axes.annotate(told_value(values[key][end]), (place, end / max(len(values[key]) - 1, 1)), fontsize=8.5,
+            axes.annotate(value_text(values[key][end]), (place, end / max(len(values[key]) - 1, 1)), fontsize=8.5,
                           xytext=(6, 0), textcoords="offset points", color=INK, va="center")  # fmt: skip
     axes.set_xticks(places, keys)
     axes.set_yticks([])

@@ -93,7 +93,7 @@ def objective_of(table: pa.Table) -> str:
 def lines_of(table: pa.Table) -> list[Line]:
     """Every setting of the search, those on most seeds first and among them the best.
 
-    Gains are over the present settings on the same seeds, so a trial that was given up early is told fairly.
+    Gains are over the present settings on the same seeds, so a trial that was given up early is compared fairly.
     """
     rows = table.filter(pc.field("phase") == SEARCH).to_pylist()
     objective = objective_of(table)

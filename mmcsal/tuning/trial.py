@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from mmcsal.contracts.ids import hash_ids
-from mmcsal.evaluation.data import Labeled, split
 from mmcsal.evaluation.probe import fit_samples
+from mmcsal.evaluation.samples import Samples, split
 from mmcsal.evaluation.trial import scores
 from mmcsal.selection import SelectSpec, select_pairs
 from mmcsal.selection.numerics.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
@@ -16,7 +16,7 @@ from mmcsal.selection.numerics.quantize import quantize_joint
 
 
 def measure(
-    samples: Labeled,
+    samples: Samples,
     select: SelectSpec,
     *,
     budgets: tuple[int | float, ...],

@@ -8,10 +8,20 @@ from contextlib import nullcontext, suppress
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError
-from mmcsal.distributed.cluster.errors import cause_of, first_line_of, told_to_the_reader
-from mmcsal.distributed.cluster.resources import HERE, Ask, Capacity, ask_of, capacity, refuse_impossible
+from mmcsal.contracts.stages import NAME_WIDTH
+from mmcsal.distributed.cluster.errors import cause_of, first_line_of, mmcsal_error_in
+from mmcsal.distributed.cluster.resources import (
+    HERE,
+    Capacity,
+    ResourceRequest,
+    capacity,
+    refuse_impossible,
+    resource_request,
+)
 from mmcsal.distributed.cluster.session import cluster_address, ray_session
-from mmcsal.distributed.run.stages import plan, ray_stages, run_stages
+from mmcsal.distributed.run.execute import run_stages
+from mmcsal.distributed.run.plan import plan
+from mmcsal.distributed.run.stages import ray_stages
 from mmcsal.distributed.run.status import Status
 from mmcsal.distributed.stages import evaluate, tune
 from mmcsal.distributed.stages.finetune import text_of as text_of_classifier
@@ -41,7 +51,7 @@ def check_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> I
     yield f"run directory: {run_dir.uri}"
     for step in plan(config, run_dir, names, redo):
         because = f" ({', '.join(step.changed)} changed)" if step.changed else ""
-        yield f"{step.stage.name:<9} {ACTIONS[step.action]}{because}"
+        yield f"{step.stage.name:<{NAME_WIDTH}} {ACTIONS[step.action]}{because}"
     yield from _check_resources(config, names)
 
 
@@ -54,15 +64,15 @@ def _check_resources(config: RunConfig, names: Sequence[str]) -> Iterator[str]:
     with ray_session(config.cluster) if address else nullcontext():
         found = capacity(config.cluster)
         yield f"resources: {f'the cluster at {address}' if address else HERE} with {found}"
-        for ask in _possible_asks(config, names, found):
-            yield f"  {ask.stage:<9} {ask.told()}"
+        for request in _possible_requests(config, names, found):
+            yield f"  {request.stage:<{NAME_WIDTH}} {request}"
 
 
-def _possible_asks(config: RunConfig, names: Sequence[str], found: Capacity) -> list[Ask]:
+def _possible_requests(config: RunConfig, names: Sequence[str], found: Capacity) -> list[ResourceRequest]:
     """Raises: ResourceError: a stage asks for what can never be had."""
-    asks = [ask_of(stage, config, found) for stage in ray_stages(names)]
-    refuse_impossible(asks, found)
-    return asks
+    requests = [resource_request(stage, config, found) for stage in ray_stages(names)]
+    refuse_impossible(requests, found)
+    return requests
 
 
 def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> None:
@@ -72,7 +82,7 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
     """
     run_dir = RunDir(config.run_dir, config.storage)
     if cluster_address(config.cluster) is None:  # before anything is started
-        _possible_asks(config, names, capacity(config.cluster))
+        _possible_requests(config, names, capacity(config.cluster))
     with run_dir.locked() as check_lock:
         status = Status(run_dir)
         try:
@@ -84,15 +94,15 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
             status.finish("interrupted", 1, "the same command goes on from what is committed")
             raise
         except Exception as error:
-            told = told_to_the_reader(error) or _told(error, run_dir)
+            ours = mmcsal_error_in(error) or _unexpected(error, run_dir)
             with suppress(OSError):  # the disk may be what has failed
-                status.finish("failed", told.exit_code, str(told))
-            raise told from error
+                status.finish("failed", ours.exit_code, str(ours))
+            raise ours from error
         status.finish("done", 0)
         _say_result(config, run_dir, names, status)
 
 
-def _told(error: Exception, run_dir: RunDir) -> MmcsalError:
+def _unexpected(error: Exception, run_dir: RunDir) -> MmcsalError:
     """A failure that is nobody's message: in one line, with its traceback in a file."""
     cause = cause_of(error)
     where = f"the traceback lies in {run_dir.path('error.txt')}"

@@ -12,7 +12,6 @@ import os
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from hashlib import blake2b
 from math import prod
 from typing import Any
@@ -31,13 +30,13 @@ from ray.tune.search.optuna import OptunaSearch
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.ids import hash_ids
+from mmcsal.contracts.progress import Progress
+from mmcsal.contracts.stages import TUNE
 from mmcsal.contracts.table import conform
 from mmcsal.contracts.tuning import TUNING
-from mmcsal.distributed.stages.evaluate import samples_of
-from mmcsal.distributed.stages.select import embedding_files, manifest_of
-from mmcsal.distributed.workers.map_partitions import Progress
-from mmcsal.evaluation.data import Labeled
-from mmcsal.labeling.labels import embedded_samples
+from mmcsal.distributed.stages.inputs import embedding_files, manifest_of, samples_with_labels
+from mmcsal.evaluation.joins import embedded_samples
+from mmcsal.evaluation.samples import Samples
 from mmcsal.selection.spec import SelectSpec, TotalCost
 from mmcsal.storage.rundir import PART_NAME, RunDir
 from mmcsal.tuning.outcome import CHECK, PRESENT, SEARCH, Outcome, finalists_of, fragment_of, outcome_of
@@ -46,38 +45,42 @@ from mmcsal.tuning.spec import Choice, Settings, TuneSpec, settings_of, simulate
 from mmcsal.tuning.text import verdict
 from mmcsal.tuning.trial import measure
 
-FOLDER = "tuning"
+FOLDER = TUNE.folder
 FRAGMENT, PAGE = "tuned.yaml", "tuning.html"  # beside the folder, which holds a table
 # Below tuning/, where readers of tables pass over them: what is known of each setting and seed, and Ray Tune's own.
 MEASURED, RAY_TUNE_NAME = "_measured", "_ray_tune"
-JUDGED_BY = {"labels", "label_column", "aligned_column", "test_fraction", "probe_c"}  # keys of `evaluate`
 REFUSED = -1.0  # score of settings that a strategy refuses: below every accuracy and coverage
 MAX_SHARE = 0.5  # of the part that is selected from: with more there is little to choose
 FEWEST_PICKS = 10  # below, what picks are worth is mostly chance
-DIGITS = 4  # of a value drawn from a range: more cannot be told apart, and do not read well
+DIGITS = 4  # of a value drawn from a range: more make no difference, and do not read well
 ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command as it does in every stage
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the results are in our table
-    "RAY_AIR_NEW_OUTPUT": "0",  # prints, however quiet it is told to be
+    "RAY_AIR_NEW_OUTPUT": "0",  # prints, however quiet it is set
 }
-# Told how many trials have ended. Not in the callback: Tune saves that with its state, and a terminal cannot be saved.
-_show: Callable[[int], None] = print
 
 
 @dataclass(frozen=True)
-class Found:
-    """One trial of the search."""
+class SearchTrial:
+    """One trial of the search, at its end."""
 
     settings: Settings
     rows: list[dict[str, Any]]
     refused: str | None  # what the strategy said
 
 
-class Following(tune.Callback):
-    """Shows how many trials have ended."""
+class TrialProgress(tune.Callback):
+    """Shows how many trials have ended. Tune saves its callbacks; what is shown on cannot be saved and stays behind."""
+
+    def __init__(self, show: Callable[[int], Any] | None = None) -> None:
+        self._show = show
+
+    def __reduce__(self) -> tuple[type["TrialProgress"], tuple[()]]:
+        return TrialProgress, ()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        _show(sum(one.is_finished() for one in trials))
+        if self._show is not None:
+            self._show(sum(one.is_finished() for one in trials))
 
 
 def tune_lambdas(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
@@ -89,11 +92,11 @@ def tune_lambdas(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
     budgets, warnings = budgets_of(config, samples, run_dir)
     trials = Trials(samples, config, budgets, run_dir)
     found = _search(trials, progress)
-    refused = [one.refused for one in found if one.refused]
+    refused = [trial.refused for trial in found if trial.refused]
     if len(refused) == len(found):
         raise InputError(f"tune: every setting was refused, first: {refused[0]}")
-    settings = {number: one.settings for number, one in enumerate(found, 1)}
-    rows = [row for number, one in enumerate(found, 1) for row in _told(number, one.settings, SEARCH, one.rows)]
+    settings = {number: trial.settings for number, trial in enumerate(found, 1)}
+    rows = [row for number, trial in enumerate(found, 1) for row in _rows(number, trial.settings, SEARCH, trial.rows)]
     rows += trials.run_all({PRESENT: trials.present}, trials.search_seeds, SEARCH)
     finalists = {number: settings[number] for number in finalists_of(_table(rows), config.tune.num_finalists)}
     if not finalists:
@@ -114,23 +117,23 @@ def tuning(run_dir: RunDir) -> Outcome:
     return outcome_of(run_dir.read_part(FOLDER, PART_NAME.format(0)))
 
 
-def tuning_samples(config: RunConfig, run_dir: RunDir) -> Labeled:
+def tuning_samples(config: RunConfig, run_dir: RunDir) -> Samples:
     """The samples that trials select from and judge by: those with labels where there are any, else of the whole pool.
 
     Of more than `tune.max_samples` those of lowest hash.
 
-    Raises: InputError, TableError: see `samples_of`.
+    Raises: InputError, TableError: see `samples_with_labels`.
     """
     limit = config.tune.max_samples
     if not _has_labels(config, run_dir):
         filesystem, files = embedding_files(config, run_dir)
         return embedded_samples(files, filesystem, limit)
-    samples = samples_of(config, run_dir)
+    samples = samples_with_labels(config, run_dir)
     lowest = np.argsort(hash_ids(samples.ids.tolist(), salt="tune"))[:limit]
     return samples.take(np.sort(lowest))
 
 
-def budgets_of(config: RunConfig, samples: Labeled, run_dir: RunDir) -> tuple[tuple[int | float, ...], list[str]]:
+def budgets_of(config: RunConfig, samples: Samples, run_dir: RunDir) -> tuple[tuple[int | float, ...], list[str]]:
     """What trials may pick, and what the reader should know of it.
 
     Raises: InputError: a total cost, which is no share of the pool.
@@ -158,7 +161,7 @@ def budgets_of(config: RunConfig, samples: Labeled, run_dir: RunDir) -> tuple[tu
 class Trials:
     """What all trials share."""
 
-    def __init__(self, samples: Labeled, config: RunConfig, budgets: tuple[int | float, ...], run_dir: RunDir) -> None:
+    def __init__(self, samples: Samples, config: RunConfig, budgets: tuple[int | float, ...], run_dir: RunDir) -> None:
         self.spec = config.tune
         self.seed = config.seed
         self.run_dir = run_dir
@@ -168,7 +171,7 @@ class Trials:
         self.check_seeds = range(first + num_seeds, first + num_seeds + self.spec.num_check_seeds)
         judge = config.evaluate
         how = {"budgets": budgets, "test_fraction": judge.test_fraction, "probe_c": judge.probe_c}
-        self._meter = Meter(simulated(config.select), how, run_dir)
+        self._cache = TrialCache(simulated(config.select), how, run_dir)
         self._samples, self._samples_ref = samples, ray.put(samples)
 
     def trainable(self) -> Any:
@@ -176,7 +179,7 @@ class Trials:
         function = tune.with_parameters(
             _search_trial,
             samples=self._samples,
-            meter=self._meter,
+            cache=self._cache,
             spec=self.spec,
             seeds=self.search_seeds,
         )
@@ -188,23 +191,23 @@ class Trials:
         Raises: InputError: a strategy refuses the pool.
         """
         pairs = list(itertools.product(settings, seeds))
-        refs = [_measured.remote(self._meter, self._samples_ref, settings[number], seed) for number, seed in pairs]
+        refs = [_measured.remote(self._cache, self._samples_ref, settings[number], seed) for number, seed in pairs]
         return [
             row
             for (number, _), rows in zip(pairs, ray.get(refs), strict=True)
-            for row in _told(number, settings[number], phase, rows)
+            for row in _rows(number, settings[number], phase, rows)
         ]
 
 
 @dataclass(frozen=True)
-class Meter:
-    """Measures settings, and keeps what it has found. Safe to pickle."""
+class TrialCache:
+    """Measures settings, and keeps in the run directory what it has found. Safe to pickle."""
 
     select: SelectSpec
     how: dict[str, Any]
     run_dir: RunDir
 
-    def rows(self, samples: Labeled, settings: Settings, seed: int) -> list[dict[str, Any]]:
+    def rows(self, samples: Samples, settings: Settings, seed: int) -> list[dict[str, Any]]:
         """Of a setting on a seed; see `measure`."""
         digest = blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
         place = (FOLDER, MEASURED, f"{digest}-{seed}.json")
@@ -217,27 +220,25 @@ class Meter:
         return rows
 
 
-def _search(trials: Trials, progress: Progress) -> list[Found]:
+def _search(trials: Trials, progress: Progress) -> list[SearchTrial]:
     """The trials in the order in which they were suggested.
 
     Raises: what a trial raised that is no refusal: a defect, or a loss that is worth another try.
     """
-    global _show
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     spec = trials.spec
     grid_size = prod(len(axis.values) for axis in spec.space.values() if isinstance(axis, Choice))
     num_trials = grid_size if spec.search == "grid" else spec.num_trials
-    _show = partial(progress, num_total=num_trials)
-    results = _tuner(trials).fit()
+    results = _tuner(trials, lambda num_done: progress(num_done, num_trials)).fit()
     if results.errors:
         raise results.errors[0]
-    told = [result.metrics or {} for result in results]
-    return [Found(one["settings"], one.get("rows", []), one.get("refused")) for one in told]
+    reports = [result.metrics or {} for result in results]
+    return [SearchTrial(last["settings"], last.get("rows", []), last.get("refused")) for last in reports]
 
 
-def _tuner(trials: Trials) -> tune.Tuner:
+def _tuner(trials: Trials, show: Callable[[int], Any]) -> tune.Tuner:
     run_dir = trials.run_dir
     if run_dir.exists(FOLDER, RAY_TUNE_NAME):  # of a search that was killed
         run_dir.filesystem.delete_dir(run_dir.path(FOLDER, RAY_TUNE_NAME))
@@ -254,7 +255,7 @@ def _tuner(trials: Trials) -> tune.Tuner:
         run_config=tune.RunConfig(
             name=RAY_TUNE_NAME, storage_path=run_dir.place(FOLDER), verbose=0,
             storage_filesystem=None if run_dir.is_local else run_dir.filesystem,
-            callbacks=[Following()], failure_config=tune.FailureConfig(max_failures=3),
+            callbacks=[TrialProgress(show)], failure_config=tune.FailureConfig(max_failures=3),
         ),
     )  # fmt: skip
 
@@ -293,13 +294,13 @@ def _scheduler(spec: TuneSpec) -> TrialScheduler:
     return ASHAScheduler(max_t=spec.num_seeds, grace_period=min(2, spec.num_seeds), reduction_factor=2)
 
 
-def _search_trial(point: dict[str, Any], *, samples: Labeled, meter: Meter, spec: TuneSpec, seeds: range) -> None:
+def _search_trial(point: dict[str, Any], *, samples: Samples, cache: TrialCache, spec: TuneSpec, seeds: range) -> None:
     """Reports after each seed the mean so far, and all rows so far."""
     settings = _settings_at(point, spec)
     rows: list[dict[str, Any]] = []
     for seed in seeds:
         try:
-            rows += meter.rows(samples, settings, seed)
+            rows += cache.rows(samples, settings, seed)
         except InputError as error:
             tune.report({"score": REFUSED, "settings": settings, "refused": str(error)})
             return
@@ -321,11 +322,11 @@ def _settings_at(point: dict[str, Any], spec: TuneSpec) -> Settings:
 
 
 @ray.remote(num_cpus=1)
-def _measured(meter: Meter, samples: Labeled, settings: Settings, seed: int) -> list[dict[str, Any]]:
-    return meter.rows(samples, settings, seed)
+def _measured(cache: TrialCache, samples: Samples, settings: Settings, seed: int) -> list[dict[str, Any]]:
+    return cache.rows(samples, settings, seed)
 
 
-def _told(number: int, settings: Settings, phase: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows(number: int, settings: Settings, phase: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of TUNING."""
     return [{"setting": number, "settings": json.dumps(settings), "phase": phase, **row} for row in rows]
 

@@ -17,9 +17,9 @@ from ray.train.torch import TorchTrainer, get_device
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.metric import METRIC
-from mmcsal.distributed.cluster.resources import ask_of, capacity
+from mmcsal.contracts.progress import Progress
+from mmcsal.distributed.cluster.resources import capacity, resource_request
 from mmcsal.distributed.cluster.telemetry import TRAINING_LOSS, TRAINING_STEPS, record
-from mmcsal.distributed.workers.map_partitions import Progress
 from mmcsal.storage.rundir import RunDir
 from mmcsal.tensors.collectives import all_reduce_sum, worker_rank
 from mmcsal.training.batch_spec import BatchSpec
@@ -45,14 +45,14 @@ def trainer(
         train_loop_config=arguments,
         scaling_config=ScalingConfig(
             num_workers=(spec.min_workers, spec.num_workers) if spec.min_workers else spec.num_workers,
-            use_gpu=ask_of(spec.section, config, capacity(config.cluster)).use_gpu,
+            use_gpu=resource_request(spec.section, config, capacity(config.cluster)).use_gpu,
         ),
         run_config=RayRunConfig(
             name=RAY_TRAIN_NAME,
             storage_path=run_dir.place(folder),
             storage_filesystem=None if run_dir.is_local else run_dir.filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=2),
-            # Ray's own limit counts the failures of a whole run; see `recover.with_retries`.
+            # Ray's own limit counts the failures of a whole run; see `retries.with_retries`.
             failure_config=FailureConfig(max_failures=0),
         ),
     )
@@ -70,7 +70,7 @@ def figures_of_part(run_dir: RunDir, folder: str, part: str) -> tuple[int | None
 
 
 @contextmanager
-def following(look: Callable[[], tuple[int, str]], num_epochs: int, progress: Progress) -> Iterator[None]:
+def epochs_shown(look: Callable[[], tuple[int, str]], num_epochs: int, progress: Progress) -> Iterator[None]:
     """Shows the epochs as their metrics appear: `fit()` blocks, and its workers cannot call the driver back.
 
     Args: look: the number of epochs that are done, and what to say of the last one.
@@ -128,7 +128,7 @@ def mean_over_workers(figures: dict[str, float], num_workers: int) -> dict[str, 
 
 
 def count_step(figures: dict[str, float]) -> None:
-    """Tells Prometheus of a step; all workers do the same steps, so the first one tells."""
+    """Counts a step for Prometheus; all workers do the same steps, so the first one counts."""
     if worker_rank() == 0:
         record(TRAINING_STEPS)
         record(TRAINING_LOSS, figures["loss"])

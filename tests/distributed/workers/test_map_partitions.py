@@ -4,11 +4,11 @@ import pickle
 import pytest
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.distributed.workers.partition_worker import PartitionWorker, raise_told
+from mmcsal.distributed.workers.map_partitions import PartitionWorker, raise_error_in
 
 
 class Worker(PartitionWorker):
-    """Fails at the partitions that it is told."""
+    """Fails at the partitions that it is given errors for."""
 
     def __init__(self, errors: dict[str, Exception]) -> None:
         self.errors, self.done = errors, []
@@ -29,10 +29,10 @@ def test_what_a_worker_says_is_wrong_is_raised_as_it_was(error):
     """Ray Data would hand on its text alone, and nobody could tell a full disk from a lost node."""
     worker = Worker({"b": error})
     good, bad, after = receipts(worker, "a", "b", "c")
-    raise_told(good)
-    raise_told(after)
+    raise_error_in(good)
+    raise_error_in(after)
     with pytest.raises(type(error)) as raised:
-        raise_told(pickle.loads(pickle.dumps(bad)))
+        raise_error_in(pickle.loads(pickle.dumps(bad)))
     assert raised.value.args == error.args
     assert worker.done == ["a", "c"]
 
