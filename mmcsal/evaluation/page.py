@@ -8,7 +8,7 @@ import pyarrow as pa
 from mmcsal.evaluation.figures import budget_text, curves_png, preferences_png
 from mmcsal.evaluation.spec import ABLATIONS, BASELINE, OURS
 from mmcsal.evaluation.statistics import Results, difference, results_of
-from mmcsal.evaluation.table import SIGNIFICANT, Line, lines_of, points_text
+from mmcsal.evaluation.table import SIGNIFICANT, StrategyLine, lines_of, points_text
 from mmcsal.report.templates import data_uri, templates
 
 PICTURED_BUDGET = 0.05  # the one of the paper's figures; the nearest that there is
@@ -44,7 +44,7 @@ def render(trials: pa.Table, num_samples: int) -> bytes:
     return templates().get_template("evaluation.html.jinja").render(context).encode()
 
 
-def verdict(results: Results, lines: list[Line]) -> str:
+def verdict(results: Results, lines: list[StrategyLine]) -> str:
     """What the trials say of MMCSAL, in a sentence that claims no more than they show."""
     if OURS not in results.strategies:
         return f"{lines[0].strategy} has the best average rank of {len(lines)} strategies."

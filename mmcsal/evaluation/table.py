@@ -12,7 +12,7 @@ SIGNIFICANT = 0.01  # p-value below which a difference is marked
 
 
 @dataclass(frozen=True)
-class Line:
+class StrategyLine:
     """One strategy: accuracies in points, by budget, and how it stands among the others."""
 
     strategy: str
@@ -29,7 +29,7 @@ class Line:
         return list(zip(self.mean_B, self.std_B, self.p_value_B, strict=True))
 
 
-def lines_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[Line]:
+def lines_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[StrategyLine]:
     """The strategies by average rank, the best first.
 
     Args: ranks: of the strategies that take part; None = all, by their ranks in these results.
@@ -41,7 +41,7 @@ def lines_of(results: Results, ranks: Mapping[str, float] | None = None) -> list
         points_BS = 100 * results.of(name)
         ddof = min(1, points_BS.shape[1] - 1)
         lines.append(
-            Line(
+            StrategyLine(
                 strategy=name,
                 mean_B=points_BS.mean(axis=1).tolist(),
                 std_B=points_BS.std(axis=1, ddof=ddof).tolist(),

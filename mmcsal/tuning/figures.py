@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
 from mmcsal.report.style import BLUE, INK, MUTED, VERMILION, new_figure, styled, to_png
-from mmcsal.tuning.outcome import PRESENT, Line, Outcome
+from mmcsal.tuning.outcome import PRESENT, Outcome, SettingLine
 from mmcsal.tuning.text import value_text
 
 WIDTH_IN = 10.4
@@ -46,7 +46,7 @@ def correlation_png(outcome: Outcome) -> bytes:
         return to_png(figure)
 
 
-def _grid_of(lines: Sequence[Line], keys: list[str]) -> tuple[list, list, np.ndarray] | None:
+def _grid_of(lines: Sequence[SettingLine], keys: list[str]) -> tuple[list, list, np.ndarray] | None:
     """Values of both keys and the gains [second, first], where every combination was tried once; else None."""
     firsts, seconds = (_sorted_values(lines, key) for key in keys)
     if len(firsts) * len(seconds) != len(lines) or min(len(firsts), len(seconds)) < 2:
@@ -84,7 +84,7 @@ def _map(axes: Axes, keys: list[str], outcome: Outcome):
     return shown
 
 
-def _parallel(axes: Axes, keys: list[str], lines: Sequence[Line]):
+def _parallel(axes: Axes, keys: list[str], lines: Sequence[SettingLine]):
     """A line a setting through its values, each key's values evenly from bottom to top."""
     gain_N = np.array([100 * line.gain for line in lines])
     norm = _norm(gain_N)
@@ -106,7 +106,7 @@ def _parallel(axes: Axes, keys: list[str], lines: Sequence[Line]):
     return colors
 
 
-def _sorted_values(lines: Sequence[Line], key: str) -> list:
+def _sorted_values(lines: Sequence[SettingLine], key: str) -> list:
     """The values that were tried: numbers by size, then others by their text."""
     values: list = []
     for line in lines:

@@ -1,5 +1,6 @@
 """One trial: settings select from the pool of a seed, and samples that could not be selected judge the picks."""
 
+import json
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmcsal.selection import SelectSpec, select_pairs
 from mmcsal.selection.numerics.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
 from mmcsal.selection.numerics.kernel import ONE, Kernel, kernel_of, make_kernel, nearest
 from mmcsal.selection.numerics.quantize import quantize_joint
+from mmcsal.tuning.spec import Settings
 
 
 def measure(
@@ -56,6 +58,11 @@ def measure(
             }
         )
     return records
+
+
+def tuning_rows(number: int, settings: Settings, phase: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of TUNING, of what `measure` says of a setting."""
+    return [{"setting": number, "settings": json.dumps(settings), "phase": phase, **record} for record in records]
 
 
 def coverage(joint_ND: np.ndarray, picks_BD: np.ndarray, kernel: Kernel) -> float:

@@ -21,17 +21,10 @@ from mmcsal.distributed.cluster.resources import (
 from mmcsal.distributed.cluster.session import cluster_address, ray_session
 from mmcsal.distributed.run.execute import run_stages
 from mmcsal.distributed.run.plan import plan
-from mmcsal.distributed.run.stages import ray_stages
+from mmcsal.distributed.run.stages import BESIDE, PIPELINE, ray_stages
 from mmcsal.distributed.run.status import Status
-from mmcsal.distributed.stages import evaluate, tune
-from mmcsal.distributed.stages.finetune import text_of as text_of_classifier
-from mmcsal.distributed.workers.finetune import CLASSIFIER_FILE
-from mmcsal.distributed.workers.finetune import FOLDER as CLASSIFIER
-from mmcsal.evaluation.statistics import results_of
-from mmcsal.evaluation.table import text_of as text_of_trials
 from mmcsal.storage.lease import LeaseLostError
 from mmcsal.storage.rundir import RunDir
-from mmcsal.tuning.text import text_of as text_of_tuning
 
 ACTIONS = {
     "committed": "committed already, will be skipped",
@@ -99,7 +92,7 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
                 status.finish("failed", ours.exit_code, str(ours))
             raise ours from error
         status.finish("done", 0)
-        _say_result(config, run_dir, names, status)
+        _say_results(config, run_dir, names, status)
 
 
 def _unexpected(error: Exception, run_dir: RunDir) -> MmcsalError:
@@ -116,22 +109,11 @@ def _unexpected(error: Exception, run_dir: RunDir) -> MmcsalError:
     return MmcsalError(f"{said}; {where}; {remedy}the same command goes on from what is committed")
 
 
-def _say_result(config: RunConfig, run_dir: RunDir, names: Sequence[str], status: Status) -> None:
-    selected = run_dir.committed("selection")
-    if "select" in names and selected is not None:
-        status.say(f"selection: {selected['num_selected']} samples in {run_dir.path('selection')}")
-    if "evaluate" in names:
-        for line in text_of_trials(results_of(evaluate.trials(run_dir, config.evaluate))):
-            print(line)
-        status.say(f"evaluation: {run_dir.path(evaluate.PAGE)}")
-    if "tune" in names:
-        for line in text_of_tuning(tune.tuning(run_dir)):
-            print(line)
-        status.say(f"tune: settings for --config: {run_dir.path(tune.FRAGMENT)}")
-        status.say(f"tune: {run_dir.path(tune.PAGE)}")
-    if "finetune" in names:
-        for line in text_of_classifier(run_dir):
-            print(line)
-        status.say(f"classifier: {run_dir.path(CLASSIFIER, CLASSIFIER_FILE)}")
-    if "report" in names:
-        status.say(f"report: {run_dir.path('report', 'report.html')}")
+def _say_results(config: RunConfig, run_dir: RunDir, names: Sequence[str], status: Status) -> None:
+    for stage in (*PIPELINE, *BESIDE):
+        if stage.name in names and stage.result is not None:
+            result = stage.result(config, run_dir)
+            for row in result.rows:
+                print(row)
+            for place in result.places:
+                status.say(place)

@@ -8,7 +8,8 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts import stages
 from mmcsal.contracts.progress import Progress
 from mmcsal.contracts.stages import StageFacts
-from mmcsal.distributed.run import settings
+from mmcsal.distributed.run import results, settings
+from mmcsal.distributed.run.results import Result
 from mmcsal.distributed.run.settings import Settings
 from mmcsal.distributed.stages.embed import embed_clips
 from mmcsal.distributed.stages.evaluate import evaluate_strategies
@@ -16,8 +17,9 @@ from mmcsal.distributed.stages.finetune import finetune_classifier
 from mmcsal.distributed.stages.ingest import ingest_clips, scan_corpus
 from mmcsal.distributed.stages.pretrain import pretrain_encoders
 from mmcsal.distributed.stages.select import select_clips
-from mmcsal.distributed.stages.tune import MEASURED, tune_lambdas
+from mmcsal.distributed.stages.tune import tune_lambdas
 from mmcsal.distributed.workers.trainer import checkpoints
+from mmcsal.distributed.workers.tune import MEASURED
 from mmcsal.report.build import build_report
 from mmcsal.storage.rundir import RunDir
 
@@ -29,6 +31,7 @@ class Stage:
     facts: StageFacts
     run: Callable[[RunConfig, RunDir, Progress], dict[str, Any]]
     settings: Callable[[RunConfig], Settings]  # that its result depends on
+    result: Callable[[RunConfig, RunDir], Result] | None = None  # what its command says at its end
     resumes: bool = True  # parts of a killed attempt are kept; else the stage starts over
     is_cheap: bool = False  # seconds to minutes: new settings redo it without being asked
     in_place: bool = False  # its files keep their paths: only the driver writes them
@@ -67,18 +70,33 @@ PIPELINE = (
     Stage(stages.INGEST, ingest_clips, settings.of_ingest),
     Stage(stages.PRETRAIN, pretrain_encoders, settings.of_pretrain, committed=pretrain_checkpoints),
     Stage(stages.EMBED, embed_clips, settings.of_embed),
-    Stage(stages.SELECT, select_clips, settings.of_select, resumes=False, is_cheap=True),
-    Stage(stages.REPORT, write_report, settings.of_report, resumes=False, is_cheap=True, in_place=True),
+    Stage(stages.SELECT, select_clips, settings.of_select, results.of_select, resumes=False, is_cheap=True),
+    Stage(
+        stages.REPORT,
+        write_report,
+        settings.of_report,
+        results.of_report,
+        resumes=False,
+        is_cheap=True,
+        in_place=True,
+    ),
 )
 BESIDE = (
     Stage(
         stages.EVALUATE,
         evaluate_strategies,
         settings.of_evaluate,
+        results.of_evaluate,
         grows=frozenset(f"evaluate.{key}" for key in ("groups", "contenders", "num_seeds", "first_seed")),
     ),
-    Stage(stages.TUNE, tune_lambdas, settings.of_tune, committed=measured_settings),
-    Stage(stages.FINETUNE, finetune_classifier, settings.of_finetune, committed=finetune_checkpoints),
+    Stage(stages.TUNE, tune_lambdas, settings.of_tune, results.of_tune, committed=measured_settings),
+    Stage(
+        stages.FINETUNE,
+        finetune_classifier,
+        settings.of_finetune,
+        results.of_finetune,
+        committed=finetune_checkpoints,
+    ),
 )
 
 

@@ -17,7 +17,8 @@ import ray
 from ray import cloudpickle
 
 from mmcsal.config import load_config
-from mmcsal.distributed.stages.tune import TrialProgress, tuning_samples
+from mmcsal.distributed.stages.tune import tuning_samples
+from mmcsal.distributed.workers.tune import TrialProgress
 from mmcsal.selection import SelectSpec
 from mmcsal.storage.rundir import RunDir
 from mmcsal.tuning.spec import with_settings
