@@ -1,1 +1,1 @@
-"""The Ray session itself: connecting, resources, errors, retries, telemetry. Nothing here knows of stages."""
+"""The Ray session itself: connecting, resources, errors, retries, telemetry. Of stages it knows what they ask for, not what they do."""

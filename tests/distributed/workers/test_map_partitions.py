@@ -1,5 +1,7 @@
 import errno
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -40,3 +42,10 @@ def test_what_a_worker_says_is_wrong_is_raised_as_it_was(error):
 def test_a_defect_is_left_to_ray_with_its_trace():
     with pytest.raises(ZeroDivisionError):
         receipts(Worker({"a": ZeroDivisionError()}), "a")
+
+
+def test_decoders_start_without_torch_and_the_configuration():
+    """Each of their processes would hold some hundred megabytes more."""
+    code = "import sys, mmcsal.distributed.workers.ingest; print({'torch', 'mmcsal.config'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
