@@ -1,1 +1,1 @@
-"""The Ray session itself: connecting, resources, errors, retries, telemetry. Of stages it knows what they ask for, not what they do."""
+"""The Ray session itself: connecting, resources, errors, retries, telemetry. Nothing here knows what a stage does."""
