@@ -4,8 +4,8 @@ from typing import Any
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.progress import Progress
-from mmcsal.distributed.workers.pretrain import clip_batches, epoch_parts, train_loop
-from mmcsal.distributed.workers.trainer import epochs_shown, figures_of_part, trainer
+from mmcsal.distributed.workers.pretrain import epoch_parts, train_loop
+from mmcsal.distributed.workers.trainer import clip_batches, epochs_shown, figures_of_part, trainer
 from mmcsal.storage.rundir import RunDir
 from mmcsal.training.collapse import collapse_warnings
 from mmcsal.training.state import check_micro_batches

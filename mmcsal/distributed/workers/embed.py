@@ -1,6 +1,5 @@
 """Embeds partitions inside a Ray actor that holds the encoders."""
 
-import io
 import time
 from typing import Any
 
@@ -16,7 +15,7 @@ from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.table import conform
 from mmcsal.distributed.cluster.telemetry import EMBED_SECONDS, SAMPLES_EMBEDDED, record
 from mmcsal.distributed.workers.map_partitions import PartitionWorker
-from mmcsal.distributed.workers.pretrain import ENCODERS_FILE
+from mmcsal.distributed.workers.trainer import trained_encoders
 from mmcsal.models.two_tower import MODALITIES
 from mmcsal.storage.rundir import RunDir
 from mmcsal.training.embed import close_gap
@@ -31,10 +30,8 @@ class EmbedWorker(PartitionWorker):
         # One thread: the sums of a matrix product depend on their number, and the result must not.
         torch.set_num_threads(1)
         self._run_dir, self._spec = run_dir, spec
-        encoders = io.BytesIO(run_dir.read_bytes("checkpoints", ENCODERS_FILE))
-        checkpoint = torch.load(encoders, map_location="cpu", weights_only=True)  # whatever device trained them
         self._device = "cuda" if ray.get_gpu_ids() else "cpu"
-        self._model, self._centroids = load_model(checkpoint, self._device)
+        self._model, self._centroids = load_model(trained_encoders(run_dir), self._device)
 
     def run(self, part: str) -> None:
         begun_s = time.perf_counter()

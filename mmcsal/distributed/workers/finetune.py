@@ -1,6 +1,5 @@
 """One worker of Ray Train that fine-tunes the classifier. What it computes is in `mmcsal.training`."""
 
-import io
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,16 @@ from torch.nn.parallel import DistributedDataParallel
 from mmcsal.config import RunConfig
 from mmcsal.contracts.stages import FINETUNE
 from mmcsal.distributed.cluster.telemetry import DATA_WAIT_RATIO, record
-from mmcsal.distributed.workers.pretrain import ENCODERS_FILE, clip_batches
-from mmcsal.distributed.workers.trainer import count_step, mean_over_workers, metric_table, report, restored, serialized
+from mmcsal.distributed.workers.trainer import (
+    clip_batches,
+    count_step,
+    mean_over_workers,
+    metric_table,
+    report,
+    restored,
+    serialized,
+    trained_encoders,
+)
 from mmcsal.models.fusion import Logits
 from mmcsal.storage.rundir import PART_NAME, RunDir
 from mmcsal.tensors.collectives import gather_uneven
@@ -71,10 +78,7 @@ def finetune_loop(loop: dict[str, Any]) -> None:
 
 def _new_state(config: RunConfig, run_dir: RunDir, labels: LabelSplit, batches: ClipBatches) -> FinetuneState:
     """As its last checkpoint has it, else fresh."""
-    pretrained = None
-    if config.finetune.encoders == "pretrained":
-        encoders = io.BytesIO(run_dir.read_bytes("checkpoints", ENCODERS_FILE))
-        pretrained = torch.load(encoders, map_location="cpu", weights_only=True)  # whatever device trained them
+    pretrained = trained_encoders(run_dir) if config.finetune.encoders == "pretrained" else None
     state = FinetuneState(
         config.finetune,
         config.model,

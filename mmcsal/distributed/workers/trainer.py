@@ -1,4 +1,4 @@
-"""What the stages that train on Ray Train share: trainer, checkpoints, and the epochs as they appear."""
+"""What the stages that train on Ray Train share: trainer, clips, checkpoints, and the epochs as they appear."""
 
 import io
 import tempfile
@@ -23,9 +23,11 @@ from mmcsal.distributed.cluster.telemetry import TRAINING_LOSS, TRAINING_STEPS, 
 from mmcsal.storage.rundir import RunDir
 from mmcsal.tensors.collectives import all_reduce_sum, worker_rank
 from mmcsal.training.batch_spec import BatchSpec
+from mmcsal.training.data import ClipBatches
 
 RAY_TRAIN_NAME = "ray_train"  # Ray Train's own folder below that of the stage
 STATE_FILE = "state.pt"  # in each checkpoint of Ray Train
+ENCODERS_FILE = "encoders.pt"  # below checkpoints/: those that later stages read
 SECONDS_BETWEEN_LOOKS = 1.0
 
 # The driver's side ----------------------------------------------------------------------------------------------
@@ -92,6 +94,32 @@ def epochs_shown(look: Callable[[], tuple[int, str]], num_epochs: int, progress:
 
 
 # A worker's side ------------------------------------------------------------------------------------------------
+
+
+def clip_batches(config: RunConfig, run_dir: RunDir, spec: BatchSpec | None = None, **some: Any) -> ClipBatches:
+    """The clips of a run, as training reads them; on the driver too, which finds there what cannot be trained.
+
+    Args:
+        spec: None = that of pretraining.
+        some: see `ClipBatches`; none = all clips.
+    Raises: InputError: they are too few for the batch size or the number of workers.
+    """
+    spec = spec or config.pretrain
+    return ClipBatches(
+        run_dir.part_paths("clips"),
+        run_dir.filesystem,
+        spec,
+        seed=config.seed,
+        num_workers=spec.num_workers,
+        gray=not config.model.video.needs_color,
+        **some,
+    )
+
+
+def trained_encoders(run_dir: RunDir) -> dict[str, Any]:
+    """What pretraining has exported, on the CPU, whatever device trained it."""
+    encoders = io.BytesIO(run_dir.read_bytes("checkpoints", ENCODERS_FILE))
+    return torch.load(encoders, map_location="cpu", weights_only=True)
 
 
 def restored() -> dict[str, Any] | None:

@@ -81,8 +81,8 @@ class Trials:
         self.search_seeds = range(first, first + num_seeds)
         self.check_seeds = range(first + num_seeds, first + num_seeds + self.spec.num_check_seeds)
         judge = config.evaluate
-        how = {"budgets": budgets, "test_fraction": judge.test_fraction, "probe_c": judge.probe_c}
-        self._cache = TrialCache(simulated(config.select), how, run_dir)
+        judge_options = {"budgets": budgets, "test_fraction": judge.test_fraction, "probe_c": judge.probe_c}
+        self._cache = TrialCache(simulated(config.select), judge_options, run_dir)
         self._samples, self._samples_ref = samples, ray.put(samples)
 
     def trainable(self) -> Any:
@@ -115,7 +115,7 @@ class TrialCache:
     """Measures settings, and keeps in the run directory what it has found. Safe to pickle."""
 
     select: SelectSpec
-    how: dict[str, Any]
+    judge_options: dict[str, Any]
     run_dir: RunDir
 
     def rows(self, samples: Samples, settings: Settings, seed: int) -> list[dict[str, Any]]:
@@ -126,7 +126,7 @@ class TrialCache:
             return self.run_dir.read_json(*place)["rows"]
         # Present settings that a strategy has no key for (None) are left as they are.
         values = {key: value for key, value in settings.items() if value is not None}
-        rows = measure(samples, with_settings(self.select, values), seed=seed, **self.how)
+        rows = measure(samples, with_settings(self.select, values), seed=seed, **self.judge_options)
         self.run_dir.write_json({"settings": settings, "rows": rows}, *place)
         return rows
 
