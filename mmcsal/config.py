@@ -94,7 +94,7 @@ class RunConfig(Spec):
             return content
         content = copy.deepcopy(content)
         match content:
-            # Clips are resampled once; whoever reads their sound takes the rate from there unless it names another.
+            # Clips are resampled once; whoever reads their sound takes the rate from there unless told another.
             case {"media": {"sample_rate_hz": sample_rate_hz}}:
                 for key in SAMPLE_RATE_READERS:
                     _set_default(content, key, sample_rate_hz)
@@ -109,7 +109,7 @@ def load_config(paths: str | Sequence[str] | None, overrides: Sequence[str] = ()
 
     Args: paths: none = the defaults.
     Raises: InputError: a file cannot be read, an override has no `=`, a key is unknown, or a value does not
-        fit; all that is wrong is in one error.
+        fit; all that is wrong is told at once.
     """
     paths = [paths] if isinstance(paths, str) else list(paths or [])
     storage = storage_of(overrides)
@@ -220,8 +220,8 @@ def _describe(error: Any) -> str:
         return f"{key}: {error['msg']}, got {_shortened(error['input'])}"
     known = sorted(set(_dotted_keys(RunConfig)))
     close = [k for k in known if k.endswith(f".{key}")] or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    nearest = " or ".join(map(repr, close[:3]))
-    return f"unknown key {key!r}" + (f"; did you mean {nearest}?" if close else "; see ray_config.yaml for all keys")
+    told = " or ".join(map(repr, close[:3]))
+    return f"unknown key {key!r}" + (f"; did you mean {told}?" if close else "; see ray_config.yaml for all keys")
 
 
 def _dotted(location: tuple[str | int, ...]) -> str:

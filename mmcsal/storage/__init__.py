@@ -1,1 +1,1 @@
-"""Where files lie: URIs, S3, leases, Parquet folders, the run directory. What is in them is in `contracts`."""
+"""Where files lie: URIs, S3, leases, the run directory. What is in them is in `contracts`."""

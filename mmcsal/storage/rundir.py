@@ -32,7 +32,6 @@ from pyarrow import fs
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.storage.lease import Lease
-from mmcsal.storage.parquet import is_part
 from mmcsal.storage.uri import StorageSpec, check_reachable, explained, open_uri
 
 STARTED, COMMITTED = "_STARTED.json", "_COMMITTED.json"
@@ -298,6 +297,11 @@ class RunDir:
 
 def _new_attempt() -> str:
     return f"attempt-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def is_part(info: fs.FileInfo) -> bool:
+    """Whether a file belongs to a table: Parquet, and neither hidden nor a marker."""
+    return info.is_file and info.extension == "parquet" and not info.base_name.startswith((".", "_"))
 
 
 def now() -> str:

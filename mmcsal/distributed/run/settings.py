@@ -12,7 +12,7 @@ from pyarrow import fs
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.spec import Spec
-from mmcsal.storage.parquet import list_parquet
+from mmcsal.storage.parquet_files import list_parquet
 from mmcsal.storage.uri import open_uri
 from mmcsal.training.batch_spec import NOT_IN_RESULT
 from mmcsal.training.state import NOT_IN_HASH

@@ -20,7 +20,7 @@ from mmcsal.evaluation.page import render
 from mmcsal.evaluation.samples import Samples
 from mmcsal.evaluation.spec import BASELINE, Contender, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
-from mmcsal.storage.parquet import list_parquet
+from mmcsal.storage.parquet_files import list_parquet
 from mmcsal.storage.rundir import RunDir
 
 FOLDER = EVALUATE.folder

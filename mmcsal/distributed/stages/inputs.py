@@ -8,7 +8,7 @@ from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.evaluation.joins import labeled_samples
 from mmcsal.evaluation.samples import Samples
 from mmcsal.labeling.label_file import labels_of
-from mmcsal.storage.parquet import list_parquet
+from mmcsal.storage.parquet_files import list_parquet
 from mmcsal.storage.rundir import RunDir
 
 

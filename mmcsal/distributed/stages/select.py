@@ -23,7 +23,7 @@ from mmcsal.selection import Selection, SelectSpec
 from mmcsal.selection.scaleout.request import COST, WEIGHT
 from mmcsal.selection.spec import TotalCost
 from mmcsal.selection.strategies import WarmStart
-from mmcsal.storage.parquet import list_parquet, read_footers
+from mmcsal.storage.parquet_files import list_parquet, read_footers
 from mmcsal.storage.rundir import PART_NAME, RunDir
 from mmcsal.storage.uri import StorageSpec, is_of_service
 

@@ -12,7 +12,7 @@ from pyarrow import fs
 from mmcsal.contracts.embedding import SUFFIX, modalities_of, read_vectors
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.selection.scaleout.shard import Shard
-from mmcsal.storage.parquet import damaged, read_footers
+from mmcsal.storage.parquet_files import damaged, read_footers
 from mmcsal.storage.uri import is_of_service
 
 # Of embeddings that a task reads. Ray hands results below 100 KB to the driver, where the pieces of all bags together

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from mmcsal.contracts.errors import InputError, TableError, on_one_line
+from mmcsal.storage.rundir import is_part
 from mmcsal.storage.uri import StorageSpec, explained, is_of_service, open_uri
 
 NUM_FOOTER_READERS = 16
@@ -38,11 +39,6 @@ def list_parquet(
         fault = "does not exist" if facts.type == fs.FileType.NotFound else "holds no .parquet file"
         raise InputError(f"{what} {folder!r} {fault}; expected Parquet files with {EXPECTED_COLUMNS[what]}")
     return filesystem, sorted(found, key=lambda info: info.path)
-
-
-def is_part(info: fs.FileInfo) -> bool:
-    """Whether a file belongs to a table: Parquet, and neither hidden nor a marker."""
-    return info.is_file and info.extension == "parquet" and not info.base_name.startswith((".", "_"))
 
 
 def read_footers(files: Sequence[str], filesystem: fs.FileSystem | None) -> list[pq.FileMetaData]:

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmcsal.contracts.errors import InputError, TableError
-from mmcsal.storage.parquet import list_parquet, read_footers
+from mmcsal.storage.parquet_files import list_parquet, read_footers
 
 
 def test_files_are_sorted_and_what_is_hidden_or_a_marker_is_left_out(tmp_path):
