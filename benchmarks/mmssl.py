@@ -29,7 +29,7 @@ from mmcsal.datasets.synthetic.corpus import read_truth
 from mmcsal.distributed.stages.ingest import scan_corpus
 from mmcsal.distributed.workers.ingest import IngestWorker
 from mmcsal.distributed.workers.map_partitions import pending_parts
-from mmcsal.distributed.workers.pretrain import clip_batches
+from mmcsal.distributed.workers.trainer import clip_batches
 from mmcsal.metrics import modality_gap
 from mmcsal.models.two_tower import MODALITIES
 from mmcsal.storage.rundir import RunDir

@@ -23,7 +23,8 @@ from benchmarks.outcome import arguments, finish
 from mmcsal.config import RunConfig, load_config
 from mmcsal.distributed.cluster.session import ray_session
 from mmcsal.distributed.stages.pretrain import pretrain_encoders
-from mmcsal.distributed.workers.pretrain import clip_batches, epoch_parts
+from mmcsal.distributed.workers.pretrain import epoch_parts
+from mmcsal.distributed.workers.trainer import clip_batches
 from mmcsal.losses import MmsslObjective
 from mmcsal.models import build_model
 from mmcsal.models.two_tower import MODALITIES

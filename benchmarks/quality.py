@@ -28,10 +28,10 @@ import pyarrow.parquet as pq
 from benchmarks import pools
 from benchmarks.outcome import arguments, finish
 from benchmarks.pools import Pool
-from mmcsal.evaluation.data import Labeled
+from mmcsal.evaluation.samples import Samples
 from mmcsal.evaluation.spec import BASELINE, COLD_START, OURS, EvaluateSpec
 from mmcsal.evaluation.statistics import Difference, Results, average_ranks, averaged, difference, results_of
-from mmcsal.evaluation.table import SIGNIFICANT, lines_of, text_of, told_points
+from mmcsal.evaluation.table import SIGNIFICANT, lines_of, points_text, text_of
 from mmcsal.evaluation.trial import PoolFacts, trial_rows
 
 FOLDER = Path("runs/benchmark-quality")
@@ -99,7 +99,7 @@ def run(job: Job) -> list[dict[str, Any]]:
     ]
 
 
-def pool_and_test(place: Place, seed: int, max_pool_rows: int | None = None) -> tuple[Labeled, Labeled]:
+def pool_and_test(place: Place, seed: int, max_pool_rows: int | None = None) -> tuple[Samples, Samples]:
     """The same split for all conditions of a seed."""
     from sklearn.model_selection import train_test_split
 
@@ -124,9 +124,9 @@ def pool_and_test(place: Place, seed: int, max_pool_rows: int | None = None) -> 
 _whole = cache(lambda set_name: SETS[set_name]())
 
 
-def _labeled(rows: Pool, classes: tuple[str, ...], is_shuffled_N: np.ndarray | None = None) -> Labeled:
+def _labeled(rows: Pool, classes: tuple[str, ...], is_shuffled_N: np.ndarray | None = None) -> Samples:
     ids = np.array([f"{number:05d}" for number in range(len(rows))], object)
-    return Labeled(ids, rows.a_ND, rows.v_ND, _labels(rows), classes, is_shuffled_N)
+    return Samples(ids, rows.a_ND, rows.v_ND, _labels(rows), classes, is_shuffled_N)
 
 
 def _labels(rows: Pool) -> np.ndarray:
@@ -208,7 +208,7 @@ def print_tables(study: Study) -> None:
     for columns in (list(less[PEER])[:num_left], study.names):
         _head("mmcsal less, in points", columns)
         for name, found in less.items():
-            _row(name, [told_points(found[column]) for column in columns])
+            _row(name, [points_text(found[column]) for column in columns])
     ranks_by_name = {name: study.ranks(name) for name in study.names}
     _head("average rank", study.names)
     for name in names:
@@ -299,7 +299,7 @@ def main() -> None:
     pq.write_table(pa.Table.from_pylist(rows), FOLDER / "trials.parquet")
     study = Study.of_rows(rows)
     print_tables(study)
-    less = {name: told_points(difference(study.mean(), OURS, name)) for name in (PEER, BASELINE)}
+    less = {name: points_text(difference(study.mean(), OURS, name)) for name in (PEER, BASELINE)}
     line = (
         f"average rank of {OURS} among {len(COLD_STARTS)} strategies: {study.ranks()[OURS]:.2f}; accuracy in points, "
         f"{OURS} - {PEER}: {less[PEER]} (target: above 2 standard errors); {OURS} - {BASELINE}: {less[BASELINE]}"

@@ -264,8 +264,8 @@ def _do(stages: Sequence[str] | None, config: "RunConfig", redo: str | None, che
     if print_config:
         typer.echo(to_yaml(config), nl=False)
         return
+    from mmcsal.contracts.stages import STAGE_NAMES
     from mmcsal.distributed.run.command import check_stages, execute_stages
-    from mmcsal.distributed.run.stages import STAGE_NAMES
 
     stages = stages or STAGE_NAMES
     if redo is not None and redo not in stages:

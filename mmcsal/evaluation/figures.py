@@ -39,7 +39,7 @@ def curves_png(results: Results, strategies: Sequence[str]) -> bytes:
                       marker="o", markersize=4, linestyle="--" if name == BASELINE else "-")  # fmt: skip
             if number < MAX_COLORED:
                 axes.fill_between(places, mean_B - half_B, mean_B + half_B, color=color, alpha=0.13, linewidth=0)
-        axes.set_xticks(places, [told_budget(budget) for budget in results.budgets])
+        axes.set_xticks(places, [budget_text(budget) for budget in results.budgets])
         axes.set(xlabel="budget", ylabel="accuracy in points")
         horizontal_grid(axes)
         handles, labels = axes.get_legend_handles_labels()
@@ -71,7 +71,7 @@ def preferences_png(facts: dict[str, dict[str, Any]]) -> bytes:
         return to_png(figure)
 
 
-def told_budget(budget: float) -> str:
+def budget_text(budget: float) -> str:
     """A share in percent, a count as it is."""
     return f"{budget:.3g}" if budget >= 1 else f"{100 * budget:.3g}%"
 

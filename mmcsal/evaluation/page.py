@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmcsal.evaluation.figures import curves_png, preferences_png, told_budget
+from mmcsal.evaluation.figures import budget_text, curves_png, preferences_png
 from mmcsal.evaluation.spec import ABLATIONS, BASELINE, OURS
 from mmcsal.evaluation.statistics import Results, difference, results_of
-from mmcsal.evaluation.table import SIGNIFICANT, Line, lines_of, told_points
+from mmcsal.evaluation.table import SIGNIFICANT, StrategyLine, lines_of, points_text
 from mmcsal.report.templates import data_uri, templates
 
 PICTURED_BUDGET = 0.05  # the one of the paper's figures; the nearest that there is
@@ -29,32 +29,32 @@ def render(trials: pa.Table, num_samples: int) -> bytes:
     }
     context = {
         "lines": lines,
-        "budgets": [told_budget(budget) for budget in results.budgets],
+        "budgets": [budget_text(budget) for budget in results.budgets],
         "num_seeds": len(results.seeds),
         "num_samples": num_samples,
         "baseline": BASELINE,
         "verdict": verdict(results, lines),
         "ablations": ablations_of(results),
-        "pictured": told_budget(pictured),
+        "pictured": budget_text(pictured),
         "significant": SIGNIFICANT,
         "ours": OURS if OURS in results.strategies else None,
-        "told_points": told_points,
+        "points_text": points_text,
         "images": {name: data_uri(png, "png") for name, png in images.items()},
     }
     return templates().get_template("evaluation.html.jinja").render(context).encode()
 
 
-def verdict(results: Results, lines: list[Line]) -> str:
+def verdict(results: Results, lines: list[StrategyLine]) -> str:
     """What the trials say of MMCSAL, in a sentence that claims no more than they show."""
     if OURS not in results.strategies:
         return f"{lines[0].strategy} has the best average rank of {len(lines)} strategies."
     place = [line.strategy for line in lines].index(OURS) + 1
     found = difference(results, OURS, BASELINE)
-    told = f"mmcsal is {_ordinal(place)} of {len(lines)} strategies by average rank; "
+    rank = f"mmcsal is {_ordinal(place)} of {len(lines)} strategies by average rank; "
     if not found.p_value < SIGNIFICANT:
-        return f"{told}over all budgets it cannot be told from random picks ({told_points(found)} points)."
+        return f"{rank}over all budgets it cannot be told from random picks ({points_text(found)} points)."
     way = "above" if found.mean > 0 else "below"
-    return f"{told}over all budgets it is {way} random picks by {told_points(found)} points."
+    return f"{rank}over all budgets it is {way} random picks by {points_text(found)} points."
 
 
 def ablations_of(results: Results) -> list[tuple[str, list[str]]]:
@@ -63,7 +63,7 @@ def ablations_of(results: Results) -> list[tuple[str, list[str]]]:
     if OURS not in results.strategies:
         return []
     return [
-        (name, [told_points(difference(results, OURS, name, budget)) for budget in (*results.budgets, None)])
+        (name, [points_text(difference(results, OURS, name, budget)) for budget in (*results.budgets, None)])
         for name in parts
     ]
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmcsal.contracts.ids import hash_ids
-from mmcsal.evaluation.data import Labeled
+from mmcsal.evaluation.samples import Samples
 from mmcsal.metrics.linear_probe import fit_logistic
 from mmcsal.selection.strategies.classifier import FusedClassifier, Head
 
@@ -35,12 +35,12 @@ def fit_classifier(a_ND: np.ndarray, v_ND: np.ndarray, labels: Sequence[str], *,
     return FusedClassifier(tuple(classes.tolist()), both, (first, second))
 
 
-def fit_samples(samples: Labeled, *, c: float = 10.0) -> FusedClassifier:
+def fit_samples(samples: Samples, *, c: float = 10.0) -> FusedClassifier:
     """The classifier of all these samples; see `fit_classifier`."""
     return fit_classifier(samples.a_ND, samples.v_ND, samples.labels, c=c)
 
 
-def cross_validated(samples: Labeled, *, num_folds: int = 5, c: float = 10.0) -> float | None:
+def cross_validated(samples: Samples, *, num_folds: int = 5, c: float = 10.0) -> float | None:
     """Accuracy on samples that a classifier of the others has not seen, over all folds; None of too few samples.
 
     The folds follow the order of ids within each class, so they are the same every time. Of many samples those of

@@ -12,7 +12,7 @@ SIGNIFICANT = 0.01  # p-value below which a difference is marked
 
 
 @dataclass(frozen=True)
-class Line:
+class StrategyLine:
     """One strategy: accuracies in points, by budget, and how it stands among the others."""
 
     strategy: str
@@ -29,7 +29,7 @@ class Line:
         return list(zip(self.mean_B, self.std_B, self.p_value_B, strict=True))
 
 
-def lines_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[Line]:
+def lines_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[StrategyLine]:
     """The strategies by average rank, the best first.
 
     Args: ranks: of the strategies that take part; None = all, by their ranks in these results.
@@ -41,7 +41,7 @@ def lines_of(results: Results, ranks: Mapping[str, float] | None = None) -> list
         points_BS = 100 * results.of(name)
         ddof = min(1, points_BS.shape[1] - 1)
         lines.append(
-            Line(
+            StrategyLine(
                 strategy=name,
                 mean_B=points_BS.mean(axis=1).tolist(),
                 std_B=points_BS.std(axis=1, ddof=ddof).tolist(),
@@ -60,17 +60,17 @@ def text_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[
     width = max(len(line.strategy) for line in lines) + 2
     head = "".join(f"{f'{budget:.3g}':>17}" for budget in results.budgets)
     has_ours = OURS in results.strategies
-    told_ours = f"{OURS} is ahead by" if has_ours else ""
+    ours_head = f"{OURS} is ahead by" if has_ours else ""
     rows = [
         "accuracy in points by budget",
-        f"{'':<{width}}{head}{'average rank':>15}{told_ours:>20}".rstrip(),
+        f"{'':<{width}}{head}{'average rank':>15}{ours_head:>20}".rstrip(),
     ]
     for line in lines:
-        told = "".join(
+        cells = "".join(
             f"{f'{mean:.1f} +- {std:.1f}' + ('*' if p < SIGNIFICANT else ' '):>17}" for mean, std, p in line.cells
         )
-        behind = told_points(line.behind) if line.behind else ""
-        rows.append(f"{line.strategy:<{width}}{told}{line.average_rank:>15.2f}{behind:>20}".rstrip())
+        behind = points_text(line.behind) if line.behind else ""
+        rows.append(f"{line.strategy:<{width}}{cells}{line.average_rank:>15.2f}{behind:>20}".rstrip())
     ahead = "; ahead: over all budgets, +- standard error" if has_ours else ""
     rows.append(
         f"mean +- standard deviation over {len(results.seeds)} seeds; * differs from {BASELINE} with p < .01{ahead} "
@@ -79,7 +79,7 @@ def text_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[
     return rows
 
 
-def told_points(found: Difference) -> str:
+def points_text(found: Difference) -> str:
     """Such as `+1.23 +- 0.45`; without an error where one seed tells none."""
     error = "" if np.isnan(found.standard_error) else f" +- {100 * found.standard_error:.2f}"
     return f"{100 * found.mean:+.2f}{error}"

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from mmcsal.contracts.ids import hash_ids
-from mmcsal.evaluation.data import Labeled, split
 from mmcsal.evaluation.probe import fit_samples, unit
+from mmcsal.evaluation.samples import Samples, split
 from mmcsal.evaluation.spec import BASELINE, GROUPS, Contender, EvaluateSpec
 from mmcsal.metrics.classification import answer_figures
 from mmcsal.selection import select_pairs
@@ -21,7 +21,7 @@ NUM_ANCHORS, NUM_DENSITY_NEIGHBOURS, CHUNK_ROWS = 512, 10, 1024
 
 
 def run_trial(
-    samples: Labeled, contender: Contender, spec: EvaluateSpec, seed: int, seen: Labeled | None = None
+    samples: Samples, contender: Contender, spec: EvaluateSpec, seed: int, seen: Samples | None = None
 ) -> list[dict[str, Any]]:
     """A TRIAL row for each budget.
 
@@ -34,14 +34,14 @@ def run_trial(
 
 
 def trial_rows(
-    pool: Labeled,
-    test: Labeled,
+    pool: Samples,
+    test: Samples,
     contender: Contender,
     spec: EvaluateSpec,
     seed: int,
     facts: "PoolFacts",
     *,
-    seen: Labeled | None = None,
+    seen: Samples | None = None,
 ) -> list[dict[str, Any]]:
     """A TRIAL row for each budget, of a pool and a test set that know the same classes.
 
@@ -62,7 +62,7 @@ def trial_rows(
     return records
 
 
-def scores(classifier: FusedClassifier, test: Labeled) -> dict[str, Any]:
+def scores(classifier: FusedClassifier, test: Samples) -> dict[str, Any]:
     """What the classifier is worth on a test set whose classes it may not all know."""
     views = [unit(x_ND).numpy() for x_ND in (test.a_ND, test.v_ND)]
     number_K = np.searchsorted(np.array(test.classes), np.array(classifier.classes))  # of its classes, in the test's
@@ -77,9 +77,9 @@ def scores(classifier: FusedClassifier, test: Labeled) -> dict[str, Any]:
 
 
 class PoolFacts:
-    """What can be said of picks beside their accuracy: by these facts strategies are told apart."""
+    """What can be said of picks beside their accuracy: by these facts strategies differ."""
 
-    def __init__(self, pool: Labeled, seed: int) -> None:
+    def __init__(self, pool: Samples, seed: int) -> None:
         self._pool = pool
         joint_ND = quantize_joint(pool.a_ND, pool.v_ND)
         hash_N = hash_ids(pool.ids.tolist(), salt=f"facts:{seed}")
@@ -102,7 +102,7 @@ class PoolFacts:
 
 
 def _picks(
-    pool: Labeled, contender: Contender, spec: EvaluateSpec, num_picks: int, held: np.ndarray, seed: int
+    pool: Samples, contender: Contender, spec: EvaluateSpec, num_picks: int, held: np.ndarray, seed: int
 ) -> np.ndarray:
     """Rows of the pool, those held before first where the strategy is a warm start."""
     if not contender.is_warm_start:

@@ -1,1 +1,1 @@
-"""Labels in, one format a file. What is made of labels (trials, fine-tuning) lies with what makes it."""
+"""What annotators hand in, one format a file: labels and lists of ids. Joining them to embeddings is `evaluation`'s."""

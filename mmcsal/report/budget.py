@@ -13,7 +13,7 @@ MAX_AXIS_PER_SELECTION = 3
 
 
 @dataclass(frozen=True)
-class Budget:
+class BudgetCurves:
     """The coverage of the selection and of random picks by their number; what a run did not measure is None."""
 
     num_selected: int
@@ -42,7 +42,7 @@ class Budget:
         return min(max(self.num_selected, self.curve[-1][0], far), MAX_AXIS_PER_SELECTION * self.num_selected)
 
 
-def budget_of(facts: RunFacts) -> Budget | None:
+def budget_of(facts: RunFacts) -> BudgetCurves | None:
     """The curves of a run; None where its selection measured none."""
     summary = facts.summary
     curve, random_curve = _curve(summary.get("coverage_curve")), _curve(summary.get("random_curve"))
@@ -52,7 +52,7 @@ def budget_of(facts: RunFacts) -> Budget | None:
     if coverage_random is None and random_curve and random_curve[-1][0] >= facts.num_selected:
         coverage_random = coverage_at(random_curve, facts.num_selected)
     knee = summary.get("knee")
-    return Budget(
+    return BudgetCurves(
         num_selected=facts.num_selected,
         curve=curve,
         random_curve=random_curve,

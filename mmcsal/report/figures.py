@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from mmcsal.report.budget import Budget, coverage_at
+from mmcsal.report.budget import BudgetCurves, coverage_at
 from mmcsal.report.facts import BEFORE_TRAINING, MapPoints, RejectCount, Series
 from mmcsal.report.style import (
     BLUE,
@@ -164,7 +164,7 @@ def rejects_png(rejects: Sequence[RejectCount]) -> bytes:
         return to_png(figure)
 
 
-def budget_png(budget: Budget) -> bytes:
+def budget_png(budget: BudgetCurves) -> bytes:
     """Coverage by the number of labels, of this selection and of random picks: where it flattens, labels add little."""
     with styled():
         figure = new_figure(WIDTH_IN, 3.6)
@@ -186,11 +186,11 @@ def budget_png(budget: Budget) -> bytes:
         return to_png(figure)
 
 
-def _random_top(budget: Budget) -> float:
+def _random_top(budget: BudgetCurves) -> float:
     return coverage_at(budget.random_curve, budget.axis_end) if budget.random_curve else 0
 
 
-def _mark_selection(axes: Axes, budget: Budget) -> None:
+def _mark_selection(axes: Axes, budget: BudgetCurves) -> None:
     """This selection, and as many random picks, on one line upwards; the better one named above, the other below."""
     x, ours, random = budget.num_selected, budget.coverage, budget.coverage_random
     axes.axvline(x, color=GRID, linewidth=1.5, zorder=1)
@@ -213,7 +213,7 @@ def _name_point(axes: Axes, point: tuple[float, float], text: str, color: str, *
         _write_beside(axes, (right, point[1]), (0, -26), text, ha="right", color=color, zorder=5)
 
 
-def _mark_knee(axes: Axes, budget: Budget) -> None:
+def _mark_knee(axes: Axes, budget: BudgetCurves) -> None:
     if budget.knee is None:
         return
     x, y = budget.knee, coverage_at(budget.curve, budget.knee)
@@ -222,7 +222,7 @@ def _mark_knee(axes: Axes, budget: Budget) -> None:
     _write_at_foot(axes, x, (6, 6), f"knee: {x:,} labels", ha="left")
 
 
-def _mark_random_labels(axes: Axes, budget: Budget) -> None:
+def _mark_random_labels(axes: Axes, budget: BudgetCurves) -> None:
     """From the selection to the random curve at the same height, or out of the picture where that lies outside."""
     if budget.random_labels is None:
         return

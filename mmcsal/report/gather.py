@@ -18,7 +18,7 @@ from mmcsal.report.facts import ContactClip, Pick, RejectCount, RunFacts, Series
 from mmcsal.report.lookup import rows_of_ids
 from mmcsal.report.plane import map_points
 from mmcsal.report.spec import ReportSpec
-from mmcsal.report.stages import STAGES, stage_runs
+from mmcsal.report.stages import REPORTED, stage_runs
 from mmcsal.storage.rundir import RunDir
 
 # What the report cannot say without a table.
@@ -40,7 +40,7 @@ def gather(run_dir: RunDir, spec: ReportSpec) -> RunFacts:
     if not run_dir.parts("selection"):
         raise InputError(f"{run_dir.uri} holds no selection/*.parquet; a report needs one: run `mmcsal select` first")
     picks = read_picks(run_dir)
-    receipts = {folder: run_dir.committed(folder) for folder in STAGES}
+    receipts = {stage.folder: run_dir.committed(stage.folder) for stage in REPORTED}
     counts = {folder: _count_rows(run_dir, folder) for folder in ("manifest", "clips", "embeddings")}
     selection_receipt = receipts["selection"] or {}
     summary = selection_receipt.get("summary") or {}
@@ -181,12 +181,12 @@ def _with_notes(facts: RunFacts, run_dir: RunDir, receipts: dict[str, dict[str, 
     notes = [sentence for folder, sentence in ABSENT.items() if not known[folder]]
     if known["embeddings"] and facts.map_points is None:
         notes.append("embeddings/ holds none of the picks: the map is left out.")
-    for folder in STAGES:
-        if run_dir.parts(folder) and receipts[folder] is None:
+    for stage in REPORTED:
+        if run_dir.parts(stage.folder) and receipts[stage.folder] is None:
             notes.append(
-                f"{folder}/ has no completion marker: the stage may not have finished, its counts may be partial."
+                f"{stage.folder}/ has no completion marker: the stage may not have finished, its counts may be partial."
             )
-    notes += [f"{STAGES[folder]}: {warning}." for folder, receipt in receipts.items() for warning in _warnings(receipt)]
+    notes += [f"{stage.title}: {warning}." for stage in REPORTED for warning in _warnings(receipts[stage.folder])]
     if facts.num_scanned is not None and facts.num_clips is not None:
         lost = facts.num_scanned - facts.num_clips - (facts.num_rejected or 0)
         if lost > 0:

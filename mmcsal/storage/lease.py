@@ -55,7 +55,7 @@ class Lease:
         """Takes the lease, keeps it alive for the time of the block, gives it back.
 
         Raises:
-            InputError: another driver holds it; told after `lease_s` at most.
+            InputError: another driver holds it; known after `lease_s` at most.
             LeaseLostError: another driver took it meanwhile, since this one was not heard of for `lease_s`.
         """
         self._acquire()

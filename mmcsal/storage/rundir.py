@@ -5,7 +5,7 @@
 
 Each stage owns a folder or more. What it writes lies below an attempt, `clips/attempt-.../part-00000.parquet`:
 `_STARTED.json` of the folder names the attempt that counts and its settings, `_COMMITTED.json` inside the attempt says
-that it is complete. A writer is told its attempt when the stage begins. So one of an older attempt, cut off and still
+that it is complete. A writer learns its attempt when the stage begins. So one of an older attempt, cut off and still
 alive, writes where nobody looks any more, on stores without rename and without locks as well. A resumed stage goes on
 with its attempt: whoever writes a part of the same settings writes the same part.
 
@@ -237,7 +237,7 @@ class RunDir:
                 self.filesystem.delete_dir(info.path)
 
     def check_reachable(self) -> None:
-        """Raises: InputError: the object store does not answer, or refuses; told in seconds."""
+        """Raises: InputError: the object store does not answer, or refuses; within seconds."""
         if not self.is_local:
             check_reachable(self.uri, self.storage, what="run directory")
 

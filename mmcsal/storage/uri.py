@@ -84,7 +84,7 @@ def open_uri(uri: str, storage: StorageSpec | None = None, *, what: str) -> tupl
 
 
 def check_reachable(uri: str, storage: StorageSpec, *, what: str) -> None:
-    """Asks the service once, with few attempts: what is misspelt or down is told in seconds, not after all retries.
+    """Asks the service once, with few attempts: what is misspelt or down is found in seconds, not after all retries.
 
     Raises: InputError: it does not answer, or refuses.
     """

@@ -1,4 +1,4 @@
-"""The charts of a search: what each setting was worth, and whether coverage would have told."""
+"""The charts of a search: what each setting was worth, and whether coverage would have shown it."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
 from mmcsal.report.style import BLUE, INK, MUTED, VERMILION, new_figure, styled, to_png
-from mmcsal.tuning.outcome import PRESENT, Line, Outcome
-from mmcsal.tuning.text import told_value
+from mmcsal.tuning.outcome import PRESENT, Outcome, SettingLine
+from mmcsal.tuning.text import value_text
 
 WIDTH_IN = 10.4
 DIVERGING = "RdBu"  # red below the present settings, blue above them
@@ -46,7 +46,7 @@ def correlation_png(outcome: Outcome) -> bytes:
         return to_png(figure)
 
 
-def _grid_of(lines: Sequence[Line], keys: list[str]) -> tuple[list, list, np.ndarray] | None:
+def _grid_of(lines: Sequence[SettingLine], keys: list[str]) -> tuple[list, list, np.ndarray] | None:
     """Values of both keys and the gains [second, first], where every combination was tried once; else None."""
     firsts, seconds = (_sorted_values(lines, key) for key in keys)
     if len(firsts) * len(seconds) != len(lines) or min(len(firsts), len(seconds)) < 2:
@@ -61,8 +61,8 @@ def _heat_map(axes: Axes, keys: list[str], firsts: list, seconds: list, gain: np
     shown = axes.imshow(gain, cmap=DIVERGING, norm=_norm(gain), aspect="auto", origin="lower")
     for row, column in np.ndindex(*gain.shape):
         axes.text(column, row, f"{gain[row, column]:+.2f}", ha="center", va="center", fontsize=8.5, color=INK)
-    axes.set_xticks(range(len(firsts)), [told_value(value) for value in firsts])
-    axes.set_yticks(range(len(seconds)), [told_value(value) for value in seconds])
+    axes.set_xticks(range(len(firsts)), [value_text(value) for value in firsts])
+    axes.set_yticks(range(len(seconds)), [value_text(value) for value in seconds])
     axes.set(xlabel=keys[0], ylabel=keys[1])
     axes.grid(visible=False)
     return shown
@@ -84,7 +84,7 @@ def _map(axes: Axes, keys: list[str], outcome: Outcome):
     return shown
 
 
-def _parallel(axes: Axes, keys: list[str], lines: Sequence[Line]):
+def _parallel(axes: Axes, keys: list[str], lines: Sequence[SettingLine]):
     """A line a setting through its values, each key's values evenly from bottom to top."""
     gain_N = np.array([100 * line.gain for line in lines])
     norm = _norm(gain_N)
@@ -98,7 +98,7 @@ def _parallel(axes: Axes, keys: list[str], lines: Sequence[Line]):
         axes.plot(places, height_K, color=colors.to_rgba(gain), marker="o", markersize=4, linewidth=1.6)
     for place, key in zip(places, keys, strict=True):
         for end in {0, len(values[key]) - 1}:
-            axes.annotate(told_value(values[key][end]), (place, end / max(len(values[key]) - 1, 1)), fontsize=8.5,
+            axes.annotate(value_text(values[key][end]), (place, end / max(len(values[key]) - 1, 1)), fontsize=8.5,
                           xytext=(6, 0), textcoords="offset points", color=INK, va="center")  # fmt: skip
     axes.set_xticks(places, keys)
     axes.set_yticks([])
@@ -106,7 +106,7 @@ def _parallel(axes: Axes, keys: list[str], lines: Sequence[Line]):
     return colors
 
 
-def _sorted_values(lines: Sequence[Line], key: str) -> list:
+def _sorted_values(lines: Sequence[SettingLine], key: str) -> list:
     """The values that were tried: numbers by size, then others by their text."""
     values: list = []
     for line in lines:

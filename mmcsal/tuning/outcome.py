@@ -22,7 +22,7 @@ MIN_CORRELATED = 4
 
 
 @dataclass(frozen=True)
-class Line:
+class SettingLine:
     """One setting on the seeds of the search, in the mean over budgets and seeds."""
 
     setting: int
@@ -38,7 +38,7 @@ class Outcome:
     """The answer, and what it is worth."""
 
     objective: str  # accuracy, or coverage where there are no labels
-    lines: list[Line]  # the best first
+    lines: list[SettingLine]  # the best first
     finalist: int  # the best on fresh seeds beside the present settings
     gain: Difference  # of the finalist over the present settings, on fresh seeds
     coverage_ratio: float  # of the finalist / of the present settings, on fresh seeds
@@ -58,7 +58,7 @@ def finalists_of(table: pa.Table, num_finalists: int) -> list[int]:
     lines = lines_of(table)
     most = max(line.num_seeds for line in lines)
     (present,) = (line.settings for line in lines if line.setting == PRESENT)
-    found: list[Line] = []
+    found: list[SettingLine] = []
     for line in lines:
         if line.num_seeds == most and line.settings not in [present, *(other.settings for other in found)]:
             found.append(line)
@@ -90,10 +90,10 @@ def objective_of(table: pa.Table) -> str:
     return "coverage" if table["accuracy"].null_count else "accuracy"
 
 
-def lines_of(table: pa.Table) -> list[Line]:
+def lines_of(table: pa.Table) -> list[SettingLine]:
     """Every setting of the search, those on most seeds first and among them the best.
 
-    Gains are over the present settings on the same seeds, so a trial that was given up early is told fairly.
+    Gains are over the present settings on the same seeds, so a trial that was given up early is compared fairly.
     """
     rows = table.filter(pc.field("phase") == SEARCH).to_pylist()
     objective = objective_of(table)
@@ -104,7 +104,7 @@ def lines_of(table: pa.Table) -> list[Line]:
     lines = []
     for number, own in by_setting.items():
         lines.append(
-            Line(
+            SettingLine(
                 setting=number,
                 settings=json.loads(own[0]["settings"]),
                 num_seeds=len({row["seed"] for row in own}),
@@ -134,7 +134,7 @@ def _results(table: pa.Table, phase: str, figure: str) -> Results:
     return results_of(found.append_column("strategy", found["setting"].cast(pa.string())), figure)
 
 
-def _correlation(lines: list[Line]) -> float | None:
+def _correlation(lines: list[SettingLine]) -> float | None:
     most = max(line.num_seeds for line in lines)
     pairs = [(line.coverage, line.accuracy) for line in lines if line.num_seeds == most and line.accuracy is not None]
     if len(pairs) < MIN_CORRELATED:

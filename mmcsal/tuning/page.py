@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 from mmcsal.report.templates import data_uri, templates
 from mmcsal.tuning.figures import correlation_png, settings_png
 from mmcsal.tuning.outcome import CHECK, PRESENT, SEARCH, Outcome
-from mmcsal.tuning.text import told_gain, told_value, verdict, worth
+from mmcsal.tuning.text import caveats, gain_text, value_text, verdict
 
 
 def render(table: pa.Table, outcome: Outcome) -> bytes:
@@ -24,14 +24,14 @@ def render(table: pa.Table, outcome: Outcome) -> bytes:
         "present": PRESENT,
         "objective": outcome.objective,
         "verdict": _sentence(verdict(outcome)),
-        "worth": [_sentence(told) for told in worth(outcome)],
+        "caveats": [_sentence(text) for text in caveats(outcome)],
         "finalist": outcome.finalist,
-        "gain": told_gain(outcome.gain, outcome.objective),
+        "gain": gain_text(outcome.gain, outcome.objective),
         "num_search_seeds": _num_seeds(table, SEARCH),
         "num_check_seeds": _num_seeds(table, CHECK),
         "num_pool": first["num_pool"],
         "num_test": first["num_test"],
-        "told_value": told_value,
+        "value_text": value_text,
         "images": {name: data_uri(png, "png") for name, png in images.items()},
     }
     return templates().get_template("tuning.html.jinja").render(context).encode()

@@ -8,7 +8,7 @@ NUM_SHOWN = 10
 
 def verdict(outcome: Outcome) -> str:
     """What to do, and why, in a sentence that claims no more than the trials show."""
-    gain = told_gain(outcome.gain, outcome.objective)
+    gain = gain_text(outcome.gain, outcome.objective)
     if outcome.chosen != PRESENT:
         return f"setting {outcome.chosen} is better than the present one by {gain} on fresh seeds."
     if outcome.objective == "coverage":
@@ -20,34 +20,34 @@ def verdict(outcome: Outcome) -> str:
     return f"the present settings are kept: the best other one, {outcome.finalist}, is within chance of them ({gain})."
 
 
-def told_gain(gain: Difference, objective: str) -> str:
+def gain_text(gain: Difference, objective: str) -> str:
     """Such as `+.42 +- .11 points of accuracy, p = .004`."""
     return f"{100 * gain.mean:+.2f} +- {100 * gain.standard_error:.2f} points of {objective}, p = {gain.p_value:.2g}"
 
 
-def worth(outcome: Outcome) -> list[str]:
+def caveats(outcome: Outcome) -> list[str]:
     """What the reader should not trust."""
-    told = []
+    found = []
     if outcome.objective == "coverage":
-        told.append(
+        found.append(
             "there are no labels: settings are judged by coverage, which guards against bad ones and does not rank "
             "good ones; label a first batch and tune again with --labels"
         )
     if outcome.correlation is not None:
-        told.append(
+        found.append(
             f"rank correlation of coverage, the judge where there are no labels, with accuracy over these settings: "
             f"{outcome.correlation:+.2f}"
         )
     if outcome.chosen != PRESENT and outcome.coverage_ratio < 1 - TELLING_COVERAGE:
-        told.append(
+        found.append(
             f"warning: setting {outcome.chosen} covers {100 * (1 - outcome.coverage_ratio):.1f}% less of the samples "
             "never selected than the present settings: it may suit the labeled samples better than the rest of the pool"
         )
-    return told
+    return found
 
 
 def text_of(outcome: Outcome) -> list[str]:
-    """The best settings as rows of text, then the verdict and what it is worth."""
+    """The best settings as rows of text, then the verdict and what not to trust."""
     keys = list(outcome.lines[0].settings)
     shown = outcome.lines[:NUM_SHOWN]
     shown += [line for line in outcome.lines[NUM_SHOWN:] if line.setting == PRESENT]
@@ -58,7 +58,7 @@ def text_of(outcome: Outcome) -> list[str]:
             "-" if line.accuracy is None else f"{100 * line.accuracy:.2f}",
             f"{100 * line.coverage:.2f}",
             f"{100 * line.gain:+.2f}",
-            *(told_value(line.settings[key]) for key in keys),
+            *(value_text(line.settings[key]) for key in keys),
         ]
         for line in shown
     ]
@@ -66,9 +66,9 @@ def text_of(outcome: Outcome) -> list[str]:
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [heads, *rows]]
     if len(outcome.lines) > len(shown):
         table.append(f"... {len(outcome.lines) - len(shown)} more, in the table")
-    return [*table, verdict(outcome), *worth(outcome)]
+    return [*table, verdict(outcome), *caveats(outcome)]
 
 
-def told_value(value: object) -> str:
+def value_text(value: object) -> str:
     """A number to three digits, anything else as it is."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,22 +1,24 @@
 """One trial: settings select from the pool of a seed, and samples that could not be selected judge the picks."""
 
+import json
 import time
 from typing import Any
 
 import numpy as np
 
 from mmcsal.contracts.ids import hash_ids
-from mmcsal.evaluation.data import Labeled, split
 from mmcsal.evaluation.probe import fit_samples
+from mmcsal.evaluation.samples import Samples, split
 from mmcsal.evaluation.trial import scores
 from mmcsal.selection import SelectSpec, select_pairs
 from mmcsal.selection.numerics.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
 from mmcsal.selection.numerics.kernel import ONE, Kernel, kernel_of, make_kernel, nearest
 from mmcsal.selection.numerics.quantize import quantize_joint
+from mmcsal.tuning.spec import Settings
 
 
 def measure(
-    samples: Labeled,
+    samples: Samples,
     select: SelectSpec,
     *,
     budgets: tuple[int | float, ...],
@@ -56,6 +58,11 @@ def measure(
             }
         )
     return records
+
+
+def tuning_rows(number: int, settings: Settings, phase: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of TUNING, of what `measure` says of a setting."""
+    return [{"setting": number, "settings": json.dumps(settings), "phase": phase, **record} for record in records]
 
 
 def coverage(joint_ND: np.ndarray, picks_PD: np.ndarray, kernel: Kernel) -> float:

@@ -4,8 +4,8 @@ from sklearn.linear_model import LogisticRegression
 
 from mmcsal.contracts.ids import hash_ids
 from mmcsal.evaluation import probe
-from mmcsal.evaluation.data import labeled
 from mmcsal.evaluation.probe import cross_validated, fit_classifier
+from mmcsal.evaluation.samples import labeled
 
 
 def samples(num_rows=120, seed=0):

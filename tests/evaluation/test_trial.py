@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.table import conform
 from mmcsal.contracts.trial import TRIAL
-from mmcsal.evaluation.data import labeled, split
+from mmcsal.evaluation.samples import labeled, split
 from mmcsal.evaluation.spec import COLD_START, UNIMODAL, WARM_START, Contender, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.campaign import STAGES, Fault, Loss, Scene, cut_link, lose_node, loss_of, selection_of
 from cluster.local_cluster import LocalCluster
-from mmcsal.distributed.run.stages import STAGE_NAMES
+from mmcsal.contracts.stages import STAGE_NAMES
 from mmcsal.storage.rundir import RunDir
 
 TIME_LIMIT_S = 480

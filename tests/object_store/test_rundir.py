@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from mmcsal.distributed.selection.ray_runner import read_footers
+from mmcsal.storage.parquet_files import read_footers
 from mmcsal.storage.rundir import RunDir
 from mmcsal.storage.uri import StorageSpec
 from mmcsal.training.data.clip_file import read_columns

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mmcsal.report import figures, pictures
-from mmcsal.report.budget import Budget
+from mmcsal.report.budget import BudgetCurves
 from mmcsal.report.facts import MapPoints, RejectCount, Series
 
 RATE_HZ = 16_000
@@ -86,7 +86,7 @@ class TestFigures:
         assert self.size_of(figures.rejects_png(rejects))[1] > self.size_of(figures.rejects_png(rejects[:2]))[1]
 
     def test_a_curve_of_one_point(self):
-        assert self.size_of(figures.budget_png(Budget(5, ((5.0, 0.4),))))[0] > 1000
+        assert self.size_of(figures.budget_png(BudgetCurves(5, ((5.0, 0.4),))))[0] > 1000
 
     @pytest.mark.parametrize(
         "more",
@@ -101,12 +101,12 @@ class TestFigures:
     )
     def test_budget_curves_with_what_was_measured(self, more):
         curve, random_curve = ((0.0, 0.0), (4.0, 0.5), (10.0, 0.6)), ((0.0, 0.0), (10.0, 0.5), (240.0, 0.8))
-        bare = figures.budget_png(Budget(10, curve, random_curve))
-        png = figures.budget_png(Budget(10, curve, random_curve, **more))
+        bare = figures.budget_png(BudgetCurves(10, curve, random_curve))
+        png = figures.budget_png(BudgetCurves(10, curve, random_curve, **more))
         assert self.size_of(png) == self.size_of(bare)
         assert (png != bare) == bool(more)
 
     @pytest.mark.filterwarnings("error")
     def test_budget_curves_without_height(self):
         level = ((0.0, 0.0), (10.0, 0.0))
-        assert self.size_of(figures.budget_png(Budget(10, level, level, 0.0)))[0] > 1000
+        assert self.size_of(figures.budget_png(BudgetCurves(10, level, level, 0.0)))[0] > 1000

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.evaluation.data import labeled, split, unlabeled
+from mmcsal.evaluation.samples import labeled, split, unlabeled
 from mmcsal.evaluation.spec import Contender, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.selection import SelectSpec

@@ -1,1 +1,1 @@
-"""The Ray session itself: connecting, resources, errors, retries, telemetry. Nothing here knows of stages."""
+"""The Ray session itself: connecting, resources, errors, retries, telemetry. Nothing here knows what a stage does."""

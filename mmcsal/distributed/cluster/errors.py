@@ -6,7 +6,7 @@ from ray.exceptions import RayTaskError
 from mmcsal.contracts.errors import MmcsalError
 
 
-def told_to_the_reader(error: BaseException | None) -> MmcsalError | None:
+def mmcsal_error_in(error: BaseException | None) -> MmcsalError | None:
     """Our own error, if there is one in what was raised or in what led to it."""
     seen: set[int] = set()
     ahead = [error]

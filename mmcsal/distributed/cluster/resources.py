@@ -1,6 +1,6 @@
 """What each stage asks of the cluster, what the cluster has or may scale to, and waiting for what is on its way.
 
-An autoscaled group at zero shows nothing of itself in the cluster's resources. Where the autoscaler tells its limits,
+An autoscaled group at zero shows nothing of itself in the cluster's resources. Where the autoscaler states its limits,
 they count; else the configuration has to say how many workers to ask for. A stage that cannot get its least share ends
 with an error in a stated time instead of waiting for ever.
 """
@@ -17,12 +17,11 @@ from ray.autoscaler.sdk import request_resources
 
 from mmcsal.config import ClusterSpec, RunConfig
 from mmcsal.contracts.errors import ResourceError
+from mmcsal.contracts.stages import EMBED, FINETUNE, INGEST, PRETRAIN, facts_of
 from mmcsal.distributed.cluster.session import cluster_address
 
 HERE = "a Ray of this machine"
 SECONDS_BETWEEN_LOOKS = 1.0
-TRAINING_STAGES = ("pretrain", "finetune")
-GPU_STAGES = (*TRAINING_STAGES, "embed")
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,14 @@ class Capacity:
         return self.is_fixed or self.max_cpus is not None or self.max_gpus is not None
 
     def __str__(self) -> str:
-        told = f"{self.num_cpus} CPUs, {self.num_gpus} GPUs"
-        if (self.most_cpus, self.most_gpus) != (self.num_cpus, self.num_gpus):
-            told += f", at most {self.most_cpus} CPUs, {self.most_gpus} GPUs"
-        return told
+        now = f"{self.num_cpus} CPUs, {self.num_gpus} GPUs"
+        if (self.most_cpus, self.most_gpus) == (self.num_cpus, self.num_gpus):
+            return now
+        return f"{now}, at most {self.most_cpus} CPUs, {self.most_gpus} GPUs"
 
 
 @dataclass(frozen=True)
-class Ask:
+class ResourceRequest:
     """So many workers of 1 CPU (`use_gpu`: and 1 GPU) at least, so many at most (None: as there is work and room)."""
 
     stage: str
@@ -72,14 +71,14 @@ class Ask:
     def num_workers(self, capacity: Capacity) -> int:
         """How many workers to start: as the configuration says, else as there is room for.
 
-        Those that find no room wait: that makes an autoscaler bring nodes, and few tell how many they may bring.
+        Those that find no room wait: that makes an autoscaler bring nodes, and few say how many they may bring.
         """
         room = max(1, capacity.most_gpus if self.use_gpu else capacity.most_cpus)
         if self.most is None or capacity.is_final:
             return min(self.most or room, room)
         return self.most
 
-    def told(self) -> str:
+    def __str__(self) -> str:
         """Such as `1 to 4 workers of 1 CPU + 1 GPU`."""
         upto = {None: " or more", self.fewest: ""}.get(self.most, f" to {self.most}")
         return f"{self.fewest}{upto} workers of {'1 CPU + 1 GPU' if self.use_gpu else '1 CPU'}"
@@ -91,71 +90,73 @@ def capacity(spec: ClusterSpec) -> Capacity:
     if not ray.is_initialized():
         return Capacity(spec.num_cpus or os.cpu_count() or 1, torch.cuda.device_count(), is_fixed=True)
     now = ray.cluster_resources()
+    # No public call says what an autoscaler may bring: `autoscaler.v2.sdk.get_cluster_status` has nodes and demands,
+    # `autoscaler.sdk` and `util.state` have neither limits nor groups. Ray Train itself asks here.
     limits = state.state.get_max_resources_from_cluster_config() or {}
     return Capacity(int(now.get("CPU", 0)), int(now.get("GPU", 0)), limits.get("CPU"), limits.get("GPU"), is_here)
 
 
-def ask_of(stage: str, config: RunConfig, capacity: Capacity) -> Ask:
+def resource_request(stage: str, config: RunConfig, capacity: Capacity) -> ResourceRequest:
     """What a stage that runs on Ray asks for."""
-    if stage in TRAINING_STAGES:
-        spec = config.pretrain if stage == "pretrain" else config.finetune
-        key = f"{stage}.{'num_workers' if spec.min_workers is None else 'min_workers'}"
-        fewest, most = spec.fewest_workers, spec.num_workers
-    else:
-        fewest, most, key = {
-            "ingest": (1, config.ingest.num_workers, "ingest.num_workers"),
-            "embed": (1, config.embed.num_workers, "embed.num_workers"),
-        }.get(stage, (1, None, ""))
-    use_gpu = stage in GPU_STAGES and _wants_gpus(config.cluster, fewest, capacity)
-    return Ask(stage, fewest, most, use_gpu, key)
+    training = {PRETRAIN.name: config.pretrain, FINETUNE.name: config.finetune}.get(stage)
+    mapping = {INGEST.name: config.ingest, EMBED.name: config.embed}.get(stage)
+    fewest, most, key = 1, None, ""
+    if training is not None:
+        fewest, most = training.fewest_workers, training.num_workers
+        key = f"{stage}.{'num_workers' if training.min_workers is None else 'min_workers'}"
+    elif mapping is not None:
+        most, key = mapping.num_workers, f"{stage}.num_workers"
+    use_gpu = facts_of(stage).may_use_gpus and _wants_gpus(config.cluster, fewest, capacity)
+    return ResourceRequest(stage, fewest, most, use_gpu, key)
 
 
 def _wants_gpus(spec: ClusterSpec, fewest: int, capacity: Capacity) -> bool:
     return capacity.most_gpus >= fewest if spec.use_gpus == "auto" else bool(spec.use_gpus)
 
 
-def refuse_impossible(asks: Sequence[Ask], capacity: Capacity) -> None:
+def refuse_impossible(requests: Sequence[ResourceRequest], capacity: Capacity) -> None:
     """Raises: ResourceError: a stage asks for more than there can ever be; with the key to change."""
     where = HERE if capacity.is_fixed else "the cluster"
-    for ask in asks if capacity.is_final else ():
-        if ask.use_gpu and capacity.most_gpus < ask.fewest:
+    for request in requests if capacity.is_final else ():
+        if request.use_gpu and capacity.most_gpus < request.fewest:
             raise ResourceError(
-                f"{ask.stage} asks for {ask.fewest} GPUs (cluster.use_gpus is true), but {where} has "
+                f"{request.stage} asks for {request.fewest} GPUs (cluster.use_gpus is true), but {where} has "
                 f"{capacity.most_gpus} at most; set cluster.use_gpus=auto or false, or use a cluster with GPUs"
             )
-        if capacity.most_cpus < ask.fewest:
+        if capacity.most_cpus < request.fewest:
             raise ResourceError(
-                f"{ask.key} is {ask.fewest}, but {where} has {capacity.most_cpus} CPUs at most; "
-                f"set {ask.key}={capacity.most_cpus} or less, or give the address of a larger cluster (cluster.address)"
+                f"{request.key} is {request.fewest}, but {where} has {capacity.most_cpus} CPUs at most; "
+                f"set {request.key}={capacity.most_cpus} or less, or give the address of a larger cluster "
+                "(cluster.address)"
             )
 
 
-def wait_for(ask: Ask, spec: ClusterSpec) -> Capacity:
+def wait_for(request: ResourceRequest, spec: ClusterSpec) -> Capacity:
     """Waits until the cluster has the least that a stage asks for, and has an autoscaler bring it.
 
     Raises: ResourceError: it did not come within `cluster.wait_s`.
     """
-    begun_s, asked = time.monotonic(), False
+    begun_s, is_requested = time.monotonic(), False
     try:
         while True:
             found = capacity(spec)
-            has = found.num_gpus if ask.use_gpu else found.num_cpus
-            if has >= ask.fewest:
+            has = found.num_gpus if request.use_gpu else found.num_cpus
+            if has >= request.fewest:
                 return found
             if time.monotonic() - begun_s > spec.wait_s:
                 raise ResourceError(
-                    f"{ask.stage} waits for {ask.told()}, but the cluster "
-                    f"has {has} after cluster.wait_s = {spec.wait_s:g} s; add nodes, ask for less ({_keys(ask)}), "
+                    f"{request.stage} waits for {request}, but the cluster "
+                    f"has {has} after cluster.wait_s = {spec.wait_s:g} s; add nodes, ask for less ({_keys(request)}), "
                     "or wait longer, and run the same command"
                 )
-            if not asked:
-                request_resources(bundles=[ask.bundle] * ask.fewest)
-                asked = True
+            if not is_requested:
+                request_resources(bundles=[request.bundle] * request.fewest)
+                is_requested = True
             time.sleep(SECONDS_BETWEEN_LOOKS)
     finally:
-        if asked:
+        if is_requested:
             request_resources(bundles=[])  # or the nodes would stay for ever
 
 
-def _keys(ask: Ask) -> str:
-    return ", ".join(filter(None, [ask.key, "cluster.use_gpus=auto" if ask.use_gpu else ""]))
+def _keys(request: ResourceRequest) -> str:
+    return ", ".join(filter(None, [request.key, "cluster.use_gpus=auto" if request.use_gpu else ""]))

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ray import exceptions
 from ray.train import TrainingFailedError
 
-from mmcsal.distributed.cluster.errors import cause_of, told_to_the_reader
+from mmcsal.distributed.cluster.errors import cause_of, mmcsal_error_in
 
 # Days on spot nodes have many failures; only those count that follow each other without anything new committed.
 FAILURES_IN_A_ROW = 3
@@ -35,7 +35,7 @@ def with_retries(run: Callable[[], Result], committed: Callable[[], Any], on_ret
 
     Args:
         committed: anything that changes when work has been committed that the next try will leave out.
-        on_retry: told the loss before each new try.
+        on_retry: called with the loss before each new try.
 
     Raises: what `run` raised: at once if the next try would end the same, else after three tries in a row in vain.
     """
@@ -55,7 +55,7 @@ def with_retries(run: Callable[[], Result], committed: Callable[[], Any], on_ret
 
 def is_loss(error: BaseException) -> bool:
     """Whether the cluster or the storage failed, so that another try may go well. What we say ourselves is no loss."""
-    if told_to_the_reader(error) is not None:
+    if mmcsal_error_in(error) is not None:
         return False
     cause = cause_of(error)
     if isinstance(cause, OSError):

@@ -22,7 +22,7 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
 
     Raises:
         InputError: the address is none of a cluster.
-        ResourceError: no cluster answers there, or not to this token; told within a minute.
+        ResourceError: no cluster answers there, or not to this token; within a minute.
     """
     if ray.is_initialized():
         yield

@@ -1,1 +1,1 @@
-"""One run: the table of stages, what is done already, status, rounds. What a stage does is in `stages`."""
+"""One run: the table of stages, plan, execution, status, rounds. What a stage does is in `distributed/stages`."""

@@ -8,20 +8,23 @@ from contextlib import nullcontext, suppress
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError
-from mmcsal.distributed.cluster.errors import cause_of, first_line_of, told_to_the_reader
-from mmcsal.distributed.cluster.resources import HERE, Ask, Capacity, ask_of, capacity, refuse_impossible
+from mmcsal.contracts.stages import NAME_WIDTH
+from mmcsal.distributed.cluster.errors import cause_of, first_line_of, mmcsal_error_in
+from mmcsal.distributed.cluster.resources import (
+    HERE,
+    Capacity,
+    ResourceRequest,
+    capacity,
+    refuse_impossible,
+    resource_request,
+)
 from mmcsal.distributed.cluster.session import cluster_address, ray_session
-from mmcsal.distributed.run.stages import plan, ray_stages, run_stages
+from mmcsal.distributed.run.execute import run_stages
+from mmcsal.distributed.run.plan import plan
+from mmcsal.distributed.run.stages import BESIDE, PIPELINE, ray_stages
 from mmcsal.distributed.run.status import Status
-from mmcsal.distributed.stages import evaluate, tune
-from mmcsal.distributed.stages.finetune import text_of as text_of_classifier
-from mmcsal.distributed.workers.finetune import CLASSIFIER_FILE
-from mmcsal.distributed.workers.finetune import FOLDER as CLASSIFIER
-from mmcsal.evaluation.statistics import results_of
-from mmcsal.evaluation.table import text_of as text_of_trials
 from mmcsal.storage.lease import LeaseLostError
 from mmcsal.storage.rundir import RunDir
-from mmcsal.tuning.text import text_of as text_of_tuning
 
 ACTIONS = {
     "committed": "committed already, will be skipped",
@@ -41,7 +44,7 @@ def check_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> I
     yield f"run directory: {run_dir.uri}"
     for step in plan(config, run_dir, names, redo):
         because = f" ({', '.join(step.changed)} changed)" if step.changed else ""
-        yield f"{step.stage.name:<9} {ACTIONS[step.action]}{because}"
+        yield f"{step.stage.name:<{NAME_WIDTH}} {ACTIONS[step.action]}{because}"
     yield from _check_resources(config, names)
 
 
@@ -54,15 +57,15 @@ def _check_resources(config: RunConfig, names: Sequence[str]) -> Iterator[str]:
     with ray_session(config.cluster) if address else nullcontext():
         found = capacity(config.cluster)
         yield f"resources: {f'the cluster at {address}' if address else HERE} with {found}"
-        for ask in _possible_asks(config, names, found):
-            yield f"  {ask.stage:<9} {ask.told()}"
+        for request in _possible_requests(config, names, found):
+            yield f"  {request.stage:<{NAME_WIDTH}} {request}"
 
 
-def _possible_asks(config: RunConfig, names: Sequence[str], found: Capacity) -> list[Ask]:
+def _possible_requests(config: RunConfig, names: Sequence[str], found: Capacity) -> list[ResourceRequest]:
     """Raises: ResourceError: a stage asks for what can never be had."""
-    asks = [ask_of(stage, config, found) for stage in ray_stages(names)]
-    refuse_impossible(asks, found)
-    return asks
+    requests = [resource_request(stage, config, found) for stage in ray_stages(names)]
+    refuse_impossible(requests, found)
+    return requests
 
 
 def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> None:
@@ -72,7 +75,7 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
     """
     run_dir = RunDir(config.run_dir, config.storage)
     if cluster_address(config.cluster) is None:  # before anything is started
-        _possible_asks(config, names, capacity(config.cluster))
+        _possible_requests(config, names, capacity(config.cluster))
     with run_dir.locked() as check_lock:
         status = Status(run_dir)
         try:
@@ -84,15 +87,15 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
             status.finish("interrupted", 1, "the same command goes on from what is committed")
             raise
         except Exception as error:
-            told = told_to_the_reader(error) or _told(error, run_dir)
+            ours = mmcsal_error_in(error) or _unexpected(error, run_dir)
             with suppress(OSError):  # the disk may be what has failed
-                status.finish("failed", told.exit_code, str(told))
-            raise told from error
+                status.finish("failed", ours.exit_code, str(ours))
+            raise ours from error
         status.finish("done", 0)
-        _say_result(config, run_dir, names, status)
+        _say_results(config, run_dir, names, status)
 
 
-def _told(error: Exception, run_dir: RunDir) -> MmcsalError:
+def _unexpected(error: Exception, run_dir: RunDir) -> MmcsalError:
     """A failure that is nobody's message: in one line, with its traceback in a file."""
     cause = cause_of(error)
     where = f"the traceback lies in {run_dir.path('error.txt')}"
@@ -106,22 +109,11 @@ def _told(error: Exception, run_dir: RunDir) -> MmcsalError:
     return MmcsalError(f"{said}; {where}; {remedy}the same command goes on from what is committed")
 
 
-def _say_result(config: RunConfig, run_dir: RunDir, names: Sequence[str], status: Status) -> None:
-    selected = run_dir.committed("selection")
-    if "select" in names and selected is not None:
-        status.say(f"selection: {selected['num_selected']} samples in {run_dir.path('selection')}")
-    if "evaluate" in names:
-        for line in text_of_trials(results_of(evaluate.trials(run_dir, config.evaluate))):
-            print(line)
-        status.say(f"evaluation: {run_dir.path(evaluate.PAGE)}")
-    if "tune" in names:
-        for line in text_of_tuning(tune.tuning(run_dir)):
-            print(line)
-        status.say(f"tune: settings for --config: {run_dir.path(tune.FRAGMENT)}")
-        status.say(f"tune: {run_dir.path(tune.PAGE)}")
-    if "finetune" in names:
-        for line in text_of_classifier(run_dir):
-            print(line)
-        status.say(f"classifier: {run_dir.path(CLASSIFIER, CLASSIFIER_FILE)}")
-    if "report" in names:
-        status.say(f"report: {run_dir.path('report', 'report.html')}")
+def _say_results(config: RunConfig, run_dir: RunDir, names: Sequence[str], status: Status) -> None:
+    for stage in (*PIPELINE, *BESIDE):
+        if stage.name in names and stage.result is not None:
+            result = stage.result(config, run_dir)
+            for row in result.rows:
+                print(row)
+            for place in result.places:
+                status.say(place)

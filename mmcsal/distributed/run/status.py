@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mmcsal.contracts.stages import NAME_WIDTH
 from mmcsal.distributed.cluster.telemetry import STAGE_UNITS, STAGE_UNITS_DONE, record
 from mmcsal.storage.rundir import RunDir, now
 
@@ -24,7 +25,7 @@ class StageProgress:
         self._last_line_s = time.monotonic()
         self._bar: Progress | None = None
         if status.console.is_terminal:
-            columns = [TextColumn("{task.description:<9}"), BarColumn(), MofNCompleteColumn()]
+            columns = [TextColumn(f"{{task.description:<{NAME_WIDTH}}}"), BarColumn(), MofNCompleteColumn()]
             columns += [TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
             self._bar = Progress(*columns, console=status.console, transient=True)
             self._task = self._bar.add_task(name, total=None, note="")
@@ -73,7 +74,7 @@ class Status:
         if write:
             self._write()
         elif time.monotonic() - self._last_write_s > SECONDS_BETWEEN_WRITES:
-            with suppress(OSError):  # it is for watching; what the stage itself cannot write is told
+            with suppress(OSError):  # it is for watching; what the stage itself cannot write is an error of its own
                 self._write()
 
     def finish(self, state: str, exit_code: int, message: str = "") -> None:

@@ -63,11 +63,11 @@ def digest(value: Any) -> str:
     A pickle is not: it holds the set of fields that a specification was given, whose order Python salts anew in every
     process, and it knows which of two equal objects are one.
     """
-    told = blake2b(digest_size=12)
+    hasher = blake2b(digest_size=12)
     for part in _parts(value):
-        told.update(len(part).to_bytes(8, "little"))
-        told.update(part)
-    return told.hexdigest()
+        hasher.update(len(part).to_bytes(8, "little"))
+        hasher.update(part)
+    return hasher.hexdigest()
 
 
 def _parts(value: Any) -> Iterator[bytes]:

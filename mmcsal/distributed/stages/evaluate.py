@@ -1,7 +1,7 @@
 """EMBEDDING and labels -> TRIAL: strategies x seeds as tasks, each committed by itself."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -10,19 +10,22 @@ import ray
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.progress import Progress
+from mmcsal.contracts.stages import EVALUATE
 from mmcsal.contracts.table import conform
 from mmcsal.contracts.trial import TRIAL
-from mmcsal.distributed.stages.select import embedding_files, list_parquet, manifest_of
-from mmcsal.distributed.workers.map_partitions import Progress
-from mmcsal.evaluation.data import Labeled
+from mmcsal.distributed.stages.inputs import samples_with_labels
+from mmcsal.evaluation.joins import in_other_embeddings
 from mmcsal.evaluation.page import render
+from mmcsal.evaluation.samples import Samples
 from mmcsal.evaluation.spec import BASELINE, Contender, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
-from mmcsal.labeling.labels import in_other_embeddings, labeled_samples, labels_of
+from mmcsal.storage.parquet_files import list_parquet
 from mmcsal.storage.rundir import RunDir
 
-FOLDER = "evaluation"
+FOLDER = EVALUATE.folder
 PAGE = "evaluation.html"  # beside the folder, which holds a table and nothing else
+Task = tuple[Contender, int]  # and a seed
 
 
 def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) 
     Raises: InputError, TableError: labels or embeddings do not fit, or no strategy can be run.
     """
     spec = config.evaluate
-    samples = samples_of(config, run_dir)
+    samples = samples_with_labels(config, run_dir)
     wanted = {part_name(*task, spec): task for task in _tasks(spec)}
     done = set(run_dir.parts(FOLDER))
     pending = {name: task for name, task in wanted.items() if name not in done}
@@ -42,8 +45,8 @@ def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) 
     if BASELINE in refused:
         raise InputError(f"evaluate: {refused[BASELINE]}")
     run_dir.write_bytes(render(trials(run_dir, spec), len(samples)), PAGE)
-    counts = {"num_trials": len(wanted) - sum(task[0].name in refused for task in wanted.values())}
-    warnings = [f"{name} was left out: {told}" for name, told in sorted(refused.items())]
+    counts = {"num_trials": len(wanted) - sum(contender.name in refused for contender, _ in wanted.values())}
+    warnings = [f"{name} was left out: {reason}" for name, reason in sorted(refused.items())]
     return {**counts, "num_samples": len(samples), **({"warnings": warnings} if warnings else {})}
 
 
@@ -61,35 +64,26 @@ def part_name(contender: Contender, seed: int, spec: EvaluateSpec) -> str:
     return f"{contender.name}-{digest}-seed-{seed:06d}.parquet"
 
 
-def samples_of(config: RunConfig, run_dir: RunDir) -> Labeled:
-    """The embedded samples that have a label, in `evaluate.labels` or in the manifest.
-
-    Raises: InputError, TableError: see `labeled_samples`.
-    """
-    spec = config.evaluate
-    table, where = labels_of(spec, "evaluate", config.storage, lambda: manifest_of(config, run_dir))
-    filesystem, files = embedding_files(config, run_dir)
-    return labeled_samples(table, files, filesystem, where=where)
-
-
-def _tasks(spec: EvaluateSpec) -> Iterator[tuple[Contender, int]]:
+def _tasks(spec: EvaluateSpec) -> Iterator[Task]:
     """Seed by seed, so that a first comparison is there early."""
     for seed in range(spec.first_seed, spec.first_seed + spec.num_seeds):
         for contender in spec.all_contenders:
             yield contender, seed
 
 
-def _in_other_embeddings(samples: Labeled, folder: str, config: RunConfig) -> Labeled:
+def _in_other_embeddings(samples: Samples, folder: str, config: RunConfig) -> Samples:
     """Raises: InputError, TableError: the folder is none of embeddings, or some of these samples are missing there."""
     filesystem, infos = list_parquet(folder, config.storage, what="embeddings of a contender")
     return in_other_embeddings(samples, [info.path for info in infos], filesystem, where=folder)
 
 
-def _run(samples: Labeled, config: RunConfig, pending, run_dir: RunDir, progress) -> dict[str, str]:
+def _run(
+    samples: Samples, config: RunConfig, pending: dict[str, Task], run_dir: RunDir, on_done: Callable[[int], None]
+) -> dict[str, str]:
     """Commits each trial when it is done; the strategies that refused, and what they said."""
     spec = config.evaluate
     samples_ref = ray.put(samples)
-    folders = {contender.embeddings for contender, _ in pending.values()} - {None}
+    folders = {contender.embeddings for contender, _ in pending.values() if contender.embeddings is not None}
     seen_ref = {None: None, **{folder: ray.put(_in_other_embeddings(samples, folder, config)) for folder in folders}}
     waiting = {
         _trial.remote(samples_ref, contender, spec, seed, seen_ref[contender.embeddings]): name
@@ -106,13 +100,13 @@ def _run(samples: Labeled, config: RunConfig, pending, run_dir: RunDir, progress
         else:
             run_dir.write_part(FOLDER, name, conform(pa.Table.from_pylist(rows), TRIAL, name=name))
         num_done += 1
-        progress(num_done)
+        on_done(num_done)
     return refused
 
 
 @ray.remote(num_cpus=1)
 def _trial(
-    samples: Labeled, contender: Contender, spec: EvaluateSpec, seed: int, seen: Labeled | None
+    samples: Samples, contender: Contender, spec: EvaluateSpec, seed: int, seen: Samples | None
 ) -> list[dict[str, Any]] | str:
     """The rows of a trial; what the strategy said where it refuses."""
     try:

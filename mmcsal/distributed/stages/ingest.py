@@ -12,12 +12,13 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import InputError, MmcsalError, RejectLimitError
 from mmcsal.contracts.ids import partitions_of
 from mmcsal.contracts.manifest import MANIFEST
+from mmcsal.contracts.progress import Progress
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import check_unique_ids, conform
 from mmcsal.datasets import build_manifest
-from mmcsal.distributed.cluster.resources import ask_of, capacity
+from mmcsal.distributed.cluster.resources import capacity, resource_request
 from mmcsal.distributed.workers.ingest import IngestWorker
-from mmcsal.distributed.workers.map_partitions import Progress, run_partitions
+from mmcsal.distributed.workers.map_partitions import run_partitions
 from mmcsal.storage.rundir import PART_NAME, RunDir
 
 NUM_TRIES = 3  # of partitions that do not hold what they should
@@ -52,7 +53,7 @@ def ingest_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
     """
     constructor = {"run_dir": run_dir, "media": config.media}
     found = capacity(config.cluster)
-    num_workers = ask_of("ingest", config, found).num_workers(found)
+    num_workers = resource_request("ingest", config, found).num_workers(found)
     for _ in range(NUM_TRIES):
         run_partitions(run_dir, "clips", IngestWorker, constructor, num_workers=num_workers, progress=progress)
         incomplete = incomplete_parts(run_dir)

@@ -3,9 +3,9 @@
 from typing import Any
 
 from mmcsal.config import RunConfig
-from mmcsal.distributed.workers.map_partitions import Progress
-from mmcsal.distributed.workers.pretrain import clip_batches, epoch_parts, train_loop
-from mmcsal.distributed.workers.trainer import figures_of_part, following, trainer
+from mmcsal.contracts.progress import Progress
+from mmcsal.distributed.workers.pretrain import epoch_parts, train_loop
+from mmcsal.distributed.workers.trainer import clip_batches, epochs_shown, figures_of_part, trainer
 from mmcsal.storage.rundir import RunDir
 from mmcsal.training.collapse import collapse_warnings
 from mmcsal.training.state import check_micro_batches
@@ -19,7 +19,7 @@ def pretrain_encoders(config: RunConfig, run_dir: RunDir, progress: Progress) ->
     Raises: InputError: the clips are too few for the batch size or the number of workers, or micro batches do not fit
         the encoders.
     """
-    # Here first: what is wrong is told before Ray starts workers.
+    # Here first: what is wrong ends the stage before Ray starts workers.
     check_micro_batches(config.pretrain, config.model)
     batches = clip_batches(config, run_dir)
     num_eval_clips = min(config.pretrain.eval_samples, batches.num_clips)
@@ -28,7 +28,7 @@ def pretrain_encoders(config: RunConfig, run_dir: RunDir, progress: Progress) ->
         epoch, figures = last_epoch(run_dir)
         return max(epoch + 1, 0), _note(epoch, figures, num_eval_clips)
 
-    with following(look, config.pretrain.epochs, progress):
+    with epochs_shown(look, config.pretrain.epochs, progress):
         trainer(train_loop, {"config": config, "run_dir": run_dir}, config.pretrain, "checkpoints").fit()
     epoch, figures = last_epoch(run_dir)
     return {

@@ -11,25 +11,22 @@ from pyarrow import fs
 from mmcsal.config import RunConfig
 from mmcsal.contracts.embedding import SUFFIX
 from mmcsal.contracts.errors import InputError, RejectLimitError, TableError, on_one_line
-from mmcsal.contracts.manifest import MANIFEST
+from mmcsal.contracts.progress import Progress
 from mmcsal.distributed.selection.checkpoint import Store
-from mmcsal.distributed.selection.ray_runner import read_footers, select_over_ray
-from mmcsal.distributed.workers.map_partitions import Progress
+from mmcsal.distributed.selection.ray_runner import select_over_ray
+from mmcsal.distributed.stages.inputs import embedding_files, manifest_of
+from mmcsal.evaluation.joins import labeled_samples
 from mmcsal.evaluation.probe import cross_validated, fit_samples
-from mmcsal.labeling.labels import labeled_samples, read_labels, read_rows
+from mmcsal.labeling.id_file import read_ids
+from mmcsal.labeling.label_file import read_labels
 from mmcsal.selection import Selection, SelectSpec
 from mmcsal.selection.scaleout.request import COST, WEIGHT
 from mmcsal.selection.spec import TotalCost
 from mmcsal.selection.strategies import WarmStart
-from mmcsal.storage.rundir import PART_NAME, RunDir, is_part
-from mmcsal.storage.uri import StorageSpec, explained, is_of_service, open_uri
+from mmcsal.storage.parquet_files import list_parquet, read_footers
+from mmcsal.storage.rundir import PART_NAME, RunDir
+from mmcsal.storage.uri import StorageSpec, is_of_service
 
-EXPECTED_COLUMNS = {
-    "embeddings folder": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
-    "embeddings of a contender": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
-    "manifest": "the columns of a MANIFEST",
-    "select.earlier": "`sample_id`, as a selection has it",
-}
 REJECTS = "selection_rejects"  # beside rejects/, which belongs to ingest
 
 
@@ -73,17 +70,6 @@ def select_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
     return {"num_selected": selection.table.num_rows, **counts, **learned, "summary": selection.summary}
 
 
-def embedding_files(config: RunConfig, run_dir: RunDir) -> tuple[fs.FileSystem, list[str]]:
-    """The files of this run's embeddings, or of those made elsewhere, and where they lie.
-
-    Raises: InputError: there are none.
-    """
-    if not config.embeddings:
-        return run_dir.filesystem, run_dir.part_paths("embeddings")
-    filesystem, infos = list_parquet(config.embeddings, config.storage)
-    return filesystem, [info.path for info in infos]
-
-
 def _check_rejects(num_rejects: int, num_rows: int, config: RunConfig, run_dir: RunDir) -> None:
     if num_rejects > config.max_reject_fraction * num_rows:
         raise RejectLimitError(
@@ -97,10 +83,13 @@ def with_ids(spec: SelectSpec, storage: StorageSpec | None = None, labels: pa.Ta
     """The spec with the ids of the files that it names.
 
     Args: labels: of `select.labels`.
-    Raises: InputError: a file cannot be read, or has no ids.
+    Raises: InputError: see `read_ids`.
     """
     lists = {name: getattr(spec, name) for name in ("labeled", "include", "exclude")}
-    ids = {name: _read_ids(name, path, storage) if isinstance(path, str) else path for name, path in lists.items()}
+    ids = {
+        name: read_ids(given, storage, key=f"select.{name}") if isinstance(given, str) else given
+        for name, given in lists.items()
+    }
     known = labels.filter(labels["label"].is_valid())["sample_id"].to_pylist() if labels is not None else []
     ids["labeled"] = tuple(dict.fromkeys([*ids["labeled"], *known]))
     picked = [i for folder in spec.earlier for i in _read_picks(folder, storage)]
@@ -114,31 +103,6 @@ def _read_picks(folder: str, storage: StorageSpec | None) -> list[str]:
     filesystem, infos = list_parquet(folder, storage, what="select.earlier")
     table = ds.dataset([i.path for i in infos], filesystem=filesystem, format="parquet").to_table(columns=["sample_id"])
     return table["sample_id"].to_pylist()
-
-
-def _read_ids(name: str, path: str, storage: StorageSpec | None) -> tuple[str, ...]:
-    """Ids of a text file (one a line), or of the `sample_id` column of a .csv or .parquet file."""
-    filesystem, root = open_uri(path, storage, what=f"select.{name}")
-    try:
-        with filesystem.open_input_file(root) as stream:
-            if root.lower().endswith((".parquet", ".csv")):
-                table = read_rows(stream, root, "sample_id")
-            else:
-                lines = stream.read().decode("utf-8-sig").splitlines()
-                table = pa.table({"sample_id": [line.strip() for line in lines if line.strip()]})
-        if "sample_id" not in table.column_names:
-            raise InputError(
-                f"select.{name}: {path!r} has no column 'sample_id'; found {table.column_names}; rename the one of ids"
-            )
-        ids = table["sample_id"].cast(pa.string())
-    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"select.{name}: {path!r} cannot be read: {on_one_line(error)}; give a .txt (one id a line), or a .csv or "
-            ".parquet file with a column 'sample_id'"
-        ) from error
-    if ids.null_count:
-        raise InputError(f"select.{name}: {ids.null_count} of {len(ids)} ids in {path!r} are null; leave them out")
-    return tuple(ids.to_pylist())
 
 
 def _columns(
@@ -179,38 +143,6 @@ def _columns(
             f"columns {sorted(names)} of {where} cannot be read: {on_one_line(error)}; "
             "every file must be whole and hold them with one type"
         ) from error
-
-
-def list_parquet(
-    folder: str, storage: StorageSpec | None = None, *, what: str = "embeddings folder"
-) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
-    """The Parquet files below a folder, or the one file that it is, sorted by path, and where they lie.
-
-    Raises: InputError: there are none.
-    """
-    filesystem, root = open_uri(folder, storage, what=what)
-    try:
-        facts = filesystem.get_file_info(root)
-        is_folder = facts.type == fs.FileType.Directory
-        infos = filesystem.get_file_info(fs.FileSelector(root, recursive=True)) if is_folder else [facts]
-    except OSError as error:
-        raise explained(error, what, folder) from error
-    found = [info for info in infos if is_part(info)]
-    if not found:
-        fault = "does not exist" if facts.type == fs.FileType.NotFound else "holds no .parquet file"
-        raise InputError(f"{what} {folder!r} {fault}; expected Parquet files with {EXPECTED_COLUMNS[what]}")
-    return filesystem, sorted(found, key=lambda info: info.path)
-
-
-def manifest_of(config: RunConfig, run_dir: RunDir) -> ds.Dataset:
-    """The run's own manifest, or the one that is named; empty where there is none.
-
-    Raises: InputError: what is named holds no Parquet files.
-    """
-    if config.manifest is None:
-        return run_dir.dataset("manifest", MANIFEST)
-    filesystem, infos = list_parquet(config.manifest, config.storage, what="manifest")
-    return ds.dataset([info.path for info in infos], filesystem=filesystem, format="parquet", schema=MANIFEST)
 
 
 def _uris(config: RunConfig, run_dir: RunDir, selection: Selection) -> pa.Table:

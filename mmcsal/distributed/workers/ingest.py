@@ -9,7 +9,7 @@ from mmcsal.contracts.clip import clip_schema, tensor_column
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import conform
 from mmcsal.distributed.cluster.telemetry import DECODE_SECONDS, SAMPLES_DECODED, SAMPLES_REJECTED, record
-from mmcsal.distributed.workers.partition_worker import PartitionWorker
+from mmcsal.distributed.workers.map_partitions import PartitionWorker
 from mmcsal.media.decode import Clip, Source
 from mmcsal.media.decode_process import DecodeProcess
 from mmcsal.media.fetch import decode_fetched

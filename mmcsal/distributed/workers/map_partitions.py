@@ -2,19 +2,43 @@
 
 A worker commits its partition itself, whole or not at all, and hands back a small receipt. So no row passes
 through the driver, a retried task writes the same file again, and a killed run goes on with the partitions that
-are not there yet.
+are not there yet. Workers import their base from here: neither torch nor config is loaded.
 """
 
-from collections.abc import Callable
+import pickle
+from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
 import ray
 from ray.data import ActorPoolStrategy
 
-from mmcsal.distributed.workers.partition_worker import PartitionWorker, raise_told
+from mmcsal.contracts.errors import MmcsalError
+from mmcsal.contracts.progress import Progress
 from mmcsal.storage.rundir import RunDir
 
-Progress = Callable[..., None]
+
+class PartitionWorker(ABC):
+    """Made once in each actor, then called with one partition after another."""
+
+    @abstractmethod
+    def run(self, part: str) -> None:
+        """Does the work of a partition and commits it.
+
+        Raises: MmcsalError, OSError: come out of `raise_error_in` in the driver.
+        """
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A receipt for each partition, with what is wrong: Ray Data keeps only the text of what it sees raised."""
+        errors = [self._error_of(str(part)) for part in batch["part"]]
+        return {"part": batch["part"], "error": np.array(errors, dtype=object)}
+
+    def _error_of(self, part: str) -> bytes:
+        try:
+            self.run(part)
+        except (MmcsalError, OSError) as error:
+            return pickle.dumps(error)
+        return b""
 
 
 def pending_parts(run_dir: RunDir, folder: str) -> list[str]:
@@ -61,6 +85,12 @@ def run_partitions(
         compute=ActorPoolStrategy(min_size=1, max_size=num_actors, initial_size=num_actors),
     )
     for receipt in receipts.iter_rows():
-        raise_told(receipt)
+        raise_error_in(receipt)
         num_done += 1
         progress(num_done, num_total)
+
+
+def raise_error_in(receipt: dict[str, Any]) -> None:
+    """Raises what a worker said is wrong with its partition."""
+    if receipt["error"]:
+        raise pickle.loads(receipt["error"])

@@ -14,10 +14,18 @@ from torch.nn.parallel import DistributedDataParallel
 from mmcsal.config import RunConfig
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.distributed.cluster.telemetry import DATA_WAIT_RATIO, record
-from mmcsal.distributed.workers.trainer import count_step, mean_over_workers, metric_table, report, restored, serialized
+from mmcsal.distributed.workers.trainer import (
+    ENCODERS_FILE,
+    clip_batches,
+    count_step,
+    mean_over_workers,
+    metric_table,
+    report,
+    restored,
+    serialized,
+)
 from mmcsal.storage.rundir import RunDir
 from mmcsal.tensors.collectives import broadcast
-from mmcsal.training.batch_spec import BatchSpec
 from mmcsal.training.calibrate import calibrate_norms, share_norms
 from mmcsal.training.data import ClipBatch, ClipBatches
 from mmcsal.training.embed import encode_batches
@@ -25,31 +33,9 @@ from mmcsal.training.epoch import train_epoch
 from mmcsal.training.evaluate import evaluate, measure_centroids
 from mmcsal.training.state import TrainState
 
-# Below checkpoints/: the encoders that later stages read, and those of the best epoch so far.
-ENCODERS_FILE = "encoders.pt"
-BEST_FILE = "best-{:05d}.pt"
+BEST_FILE = "best-{:05d}.pt"  # below checkpoints/: the encoders of the best epoch so far
 PART_PREFIX = "pretrain-"
 COMPARED = ("gap", "mix", "alignment", "recall_at_1_video_to_audio")  # of the encoders as trained and as shifted
-
-
-def clip_batches(config: RunConfig, run_dir: RunDir, spec: BatchSpec | None = None, **some: Any) -> ClipBatches:
-    """The clips of a run, as training reads them.
-
-    Args:
-        spec: None = that of pretraining.
-        some: see `ClipBatches`; none = all clips.
-    Raises: InputError: they are too few for the batch size or the number of workers.
-    """
-    spec = spec or config.pretrain
-    return ClipBatches(
-        run_dir.part_paths("clips"),
-        run_dir.filesystem,
-        spec,
-        seed=config.seed,
-        num_workers=spec.num_workers,
-        gray=not config.model.video.needs_color,
-        **some,
-    )
 
 
 def epoch_parts(run_dir: RunDir) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the stages that train on Ray Train share: trainer, checkpoints, and the epochs as they appear."""
+"""What the stages that train on Ray Train share: trainer, clips, checkpoints, and the epochs as they appear."""
 
 import io
 import tempfile
@@ -17,15 +17,17 @@ from ray.train.torch import TorchTrainer, get_device
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.metric import METRIC
-from mmcsal.distributed.cluster.resources import ask_of, capacity
+from mmcsal.contracts.progress import Progress
+from mmcsal.distributed.cluster.resources import capacity, resource_request
 from mmcsal.distributed.cluster.telemetry import TRAINING_LOSS, TRAINING_STEPS, record
-from mmcsal.distributed.workers.map_partitions import Progress
 from mmcsal.storage.rundir import RunDir
 from mmcsal.tensors.collectives import all_reduce_sum, worker_rank
 from mmcsal.training.batch_spec import BatchSpec
+from mmcsal.training.data import ClipBatches
 
 RAY_TRAIN_NAME = "ray_train"  # Ray Train's own folder below that of the stage
 STATE_FILE = "state.pt"  # in each checkpoint of Ray Train
+ENCODERS_FILE = "encoders.pt"  # below checkpoints/: those that later stages read
 SECONDS_BETWEEN_LOOKS = 1.0
 
 # The driver's side ----------------------------------------------------------------------------------------------
@@ -45,14 +47,14 @@ def trainer(
         train_loop_config=arguments,
         scaling_config=ScalingConfig(
             num_workers=(spec.min_workers, spec.num_workers) if spec.min_workers else spec.num_workers,
-            use_gpu=ask_of(spec.section, config, capacity(config.cluster)).use_gpu,
+            use_gpu=resource_request(spec.section, config, capacity(config.cluster)).use_gpu,
         ),
         run_config=RayRunConfig(
             name=RAY_TRAIN_NAME,
             storage_path=run_dir.place(folder),
             storage_filesystem=None if run_dir.is_local else run_dir.filesystem,
             checkpoint_config=CheckpointConfig(num_to_keep=2),
-            # Ray's own limit counts the failures of a whole run; see `recover.with_retries`.
+            # Ray's own limit counts the failures of a whole run; see `retries.with_retries`.
             failure_config=FailureConfig(max_failures=0),
         ),
     )
@@ -70,7 +72,7 @@ def figures_of_part(run_dir: RunDir, folder: str, part: str) -> tuple[int | None
 
 
 @contextmanager
-def following(look: Callable[[], tuple[int, str]], num_epochs: int, progress: Progress) -> Iterator[None]:
+def epochs_shown(look: Callable[[], tuple[int, str]], num_epochs: int, progress: Progress) -> Iterator[None]:
     """Shows the epochs as their metrics appear: `fit()` blocks, and its workers cannot call the driver back.
 
     Args: look: the number of epochs that are done, and what to say of the last one.
@@ -92,6 +94,32 @@ def following(look: Callable[[], tuple[int, str]], num_epochs: int, progress: Pr
 
 
 # A worker's side ------------------------------------------------------------------------------------------------
+
+
+def clip_batches(config: RunConfig, run_dir: RunDir, spec: BatchSpec | None = None, **some: Any) -> ClipBatches:
+    """The clips of a run, as training reads them; on the driver too, which finds there what cannot be trained.
+
+    Args:
+        spec: None = that of pretraining.
+        some: see `ClipBatches`; none = all clips.
+    Raises: InputError: they are too few for the batch size or the number of workers.
+    """
+    spec = spec or config.pretrain
+    return ClipBatches(
+        run_dir.part_paths("clips"),
+        run_dir.filesystem,
+        spec,
+        seed=config.seed,
+        num_workers=spec.num_workers,
+        gray=not config.model.video.needs_color,
+        **some,
+    )
+
+
+def trained_encoders(run_dir: RunDir) -> dict[str, Any]:
+    """What pretraining has exported, on the CPU, whatever device trained it."""
+    encoders = io.BytesIO(run_dir.read_bytes("checkpoints", ENCODERS_FILE))
+    return torch.load(encoders, map_location="cpu", weights_only=True)
 
 
 def restored() -> dict[str, Any] | None:
@@ -128,7 +156,7 @@ def mean_over_workers(figures: dict[str, float], num_workers: int) -> dict[str, 
 
 
 def count_step(figures: dict[str, float]) -> None:
-    """Tells Prometheus of a step; all workers do the same steps, so the first one tells."""
+    """Counts a step for Prometheus; all workers do the same steps, so the first one counts."""
     if worker_rank() == 0:
         record(TRAINING_STEPS)
         record(TRAINING_LOSS, figures["loss"])

@@ -1,7 +1,7 @@
 from ray.exceptions import RayTaskError
 
 from mmcsal.contracts.errors import TableError
-from mmcsal.distributed.cluster.errors import first_line_of, told_to_the_reader
+from mmcsal.distributed.cluster.errors import first_line_of, mmcsal_error_in
 
 
 def test_our_error_comes_out_of_rays_wrapper_without_the_trace_of_the_task():
@@ -11,19 +11,19 @@ def test_our_error_comes_out_of_rays_wrapper_without_the_trace_of_the_task():
     assert isinstance(wrapped, TableError)
     outer = RuntimeError("stage failed")
     outer.__cause__ = wrapped
-    assert told_to_the_reader(outer) is ours
+    assert mmcsal_error_in(outer) is ours
 
 
 def test_our_error_comes_out_of_what_ray_train_keeps_of_its_workers():
     ours = TableError("part-3.parquet: column 'video' is missing")
     error = RuntimeError("Training failed due to worker errors")
     error.worker_failures = {0: RuntimeError("connection reset"), 1: ours}
-    assert told_to_the_reader(error) is ours
+    assert mmcsal_error_in(error) is ours
 
 
 def test_errors_of_others_are_not_told():
-    assert told_to_the_reader(RuntimeError("boom")) is None
-    assert told_to_the_reader(None) is None
+    assert mmcsal_error_in(RuntimeError("boom")) is None
+    assert mmcsal_error_in(None) is None
 
 
 def test_a_loss_is_told_in_one_line_without_colours():

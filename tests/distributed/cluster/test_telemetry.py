@@ -23,7 +23,7 @@ from mmcsal.config import load_config
 from mmcsal.distributed.cluster import telemetry
 from mmcsal.distributed.cluster.session import quiet_ray
 from mmcsal.distributed.cluster.telemetry import METRICS, count_retry, record
-from mmcsal.distributed.run.stages import run_stages
+from mmcsal.distributed.run.execute import run_stages
 from mmcsal.distributed.run.status import Status
 from mmcsal.storage.rundir import RunDir
 from tests.helpers import write_timed_clip

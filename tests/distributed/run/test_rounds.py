@@ -13,8 +13,8 @@ import ray
 from mmcsal.cli import main
 from mmcsal.contracts.embedding import vector_column
 from mmcsal.contracts.selection import SELECTION
-from mmcsal.evaluation.data import Labeled, labeled
 from mmcsal.evaluation.probe import fit_classifier
+from mmcsal.evaluation.samples import Samples, labeled
 from mmcsal.evaluation.trial import scores
 from mmcsal.storage.rundir import RunDir
 
@@ -30,7 +30,7 @@ def ray_session():
 
 
 @pytest.fixture(scope="module")
-def samples() -> Labeled:
+def samples() -> Samples:
     rng = np.random.default_rng(0)
     label_N = rng.integers(0, NUM_CLASSES, NUM_ROWS + NUM_TEST)
     latent_ND = rng.normal(size=(NUM_CLASSES, 8))[label_N] + 0.7 * rng.normal(size=(len(label_N), 8))
@@ -59,13 +59,13 @@ def picks_of(run_dir: Path) -> list[str]:
     return RunDir(str(run_dir)).dataset("selection", SELECTION).to_table()["sample_id"].to_pylist()
 
 
-def write_labels(path: Path, samples: Labeled, ids: list[str]) -> None:
+def write_labels(path: Path, samples: Samples, ids: list[str]) -> None:
     label_of = dict(zip(samples.ids, (samples.classes[n] for n in samples.label_N), strict=True))
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([["sample_id", "label"], *([i, label_of[i]] for i in ids)])
 
 
-def accuracy(samples: Labeled, ids: list[str]) -> float:
+def accuracy(samples: Samples, ids: list[str]) -> float:
     seen = samples.take(np.flatnonzero(np.isin(samples.ids.astype(str), ids)))
     classifier = fit_classifier(seen.a_ND, seen.v_ND, [seen.classes[n] for n in seen.label_N])
     return scores(classifier, samples.take(np.arange(NUM_ROWS, NUM_ROWS + NUM_TEST)))["accuracy"]

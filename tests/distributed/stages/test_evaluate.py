@@ -14,7 +14,8 @@ import pytest
 import ray
 
 from mmcsal.config import load_config
-from mmcsal.distributed.stages.evaluate import samples_of, trials
+from mmcsal.distributed.stages.evaluate import trials
+from mmcsal.distributed.stages.inputs import samples_with_labels
 from mmcsal.evaluation.spec import EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.storage.rundir import RunDir
@@ -59,7 +60,7 @@ def test_every_trial_is_the_one_of_the_pure_function(evaluate, folder, tmp_path)
     found = trials(RunDir(str(tmp_path / "o")), spec)
     assert found.num_rows == len(spec.all_contenders) * 3 * 2
     config = load_config(None, [f"embeddings={folder / 'e'}", f"evaluate.labels={folder / 'labels.csv'}", *SETTINGS])
-    samples = samples_of(config, RunDir(str(tmp_path / "o")))
+    samples = samples_with_labels(config, RunDir(str(tmp_path / "o")))
     assert len(samples) == NUM_LABELED
     expected = [
         row

@@ -21,7 +21,7 @@ from mmcsal.datasets.synthetic.corpus import read_truth
 from mmcsal.distributed.cluster.session import quiet_ray
 from mmcsal.distributed.workers.finetune import CLASSIFIER_FILE, FINAL_PART, FOLDER
 from mmcsal.distributed.workers.trainer import figures_of_part
-from mmcsal.labeling.labels import labeled_clips
+from mmcsal.evaluation.joins import labeled_clips
 from mmcsal.storage.rundir import RunDir
 from tests.distributed.figures import has_checkpoint
 

@@ -20,7 +20,7 @@ from cluster.local_cluster import LOSS_SETTINGS
 from mmcsal.config import RunConfig, load_config
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.manifest import MANIFEST
-from mmcsal.distributed.cluster.errors import told_to_the_reader
+from mmcsal.distributed.cluster.errors import mmcsal_error_in
 from mmcsal.distributed.cluster.retries import with_retries
 from mmcsal.distributed.cluster.session import quiet_ray
 from mmcsal.distributed.stages.pretrain import last_epoch, pretrain_encoders
@@ -178,7 +178,7 @@ def test_what_is_wrong_in_a_worker_is_told_in_our_words(session, tmp_path):
     config, run_dir = new_run(tmp_path / "run", "pretrain.learning_rate=1e30", "pretrain.schedule=constant")
     with pytest.raises(Exception, match="gradient is not finite") as error:
         pretrain(config, run_dir)
-    told = told_to_the_reader(error.value)
+    told = mmcsal_error_in(error.value)
     assert isinstance(told, MmcsalError)
     assert "lower pretrain.learning_rate" in str(told)
 

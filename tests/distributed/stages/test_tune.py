@@ -5,16 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+from ray import cloudpickle
 
 from mmcsal.config import load_config
 from mmcsal.distributed.stages.tune import tuning_samples
+from mmcsal.distributed.workers.tune import TrialProgress
 from mmcsal.selection import SelectSpec
 from mmcsal.storage.rundir import RunDir
 from mmcsal.tuning.spec import with_settings
@@ -125,3 +129,20 @@ def test_what_cannot_be_tuned_is_told(folder, tmp_path, monkeypatch, capsys):
     ):
         code, _, told = run_here(monkeypatch, capsys, *arguments_of(folder, tmp_path / "o", "--redo", "tune", *wrong))
         assert (code, sentence in told) == (2, True), told
+
+
+def test_the_callback_can_be_saved_though_what_it_shows_on_cannot():
+    shown: list[int] = []
+    lock = threading.Lock()  # as a terminal, it cannot be pickled
+
+    def show(num_ended: int) -> None:
+        with lock:
+            shown.append(num_ended)
+
+    trials = [SimpleNamespace(is_finished=lambda: True), SimpleNamespace(is_finished=lambda: False)]
+    callback = TrialProgress(show)
+    saved = cloudpickle.loads(cloudpickle.dumps(callback))
+    saved.on_trial_complete(1, trials, trials[0])
+    assert shown == []
+    callback.on_trial_complete(1, trials, trials[0])
+    assert shown == [1]

@@ -1,4 +1,4 @@
-"""Labeled embeddings, and how a seed splits them into a pool and a test set; without labels, into two parts."""
+"""Samples embeddings, and how a seed splits them into a pool and a test set; without labels, into two parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ MIN_TEST_ROWS = 10
 
 
 @dataclass(frozen=True)
-class Labeled:
-    """Embeddings of samples whose class is known, in the order of their ids."""
+class Samples:
+    """Embeddings of samples, in the order of their ids, and their classes; a nameless one where none is known."""
 
     ids: np.ndarray  # of strings
     a_ND: np.ndarray  # float32
@@ -35,10 +35,10 @@ class Labeled:
         """The class of each sample by name."""
         return [self.classes[number] for number in self.label_N]
 
-    def take(self, rows: np.ndarray) -> "Labeled":
+    def take(self, rows: np.ndarray) -> "Samples":
         """The samples of these rows."""
         known = None if self.is_misaligned_N is None else self.is_misaligned_N[rows]
-        return Labeled(self.ids[rows], self.a_ND[rows], self.v_ND[rows], self.label_N[rows], self.classes, known)
+        return Samples(self.ids[rows], self.a_ND[rows], self.v_ND[rows], self.label_N[rows], self.classes, known)
 
 
 def labeled(
@@ -47,23 +47,23 @@ def labeled(
     v_ND: np.ndarray,
     labels: Sequence[str],
     is_misaligned: Sequence[bool] | None = None,
-) -> Labeled:
+) -> Samples:
     """Sorted by id; classes by name."""
     id_N = np.asarray(ids, object)
     order = np.argsort(id_N)
     classes, label_N = np.unique(np.asarray(labels, object).astype(str), return_inverse=True)
     known = None if is_misaligned is None else np.asarray(is_misaligned, bool)[order]
-    return Labeled(
+    return Samples(
         id_N[order], a_ND[order], v_ND[order], label_N[order].astype(np.int64), tuple(classes.tolist()), known
     )
 
 
-def unlabeled(ids: Sequence[str], a_ND: np.ndarray, v_ND: np.ndarray) -> Labeled:
+def unlabeled(ids: Sequence[str], a_ND: np.ndarray, v_ND: np.ndarray) -> Samples:
     """Samples of one class without a name, sorted by id: they can be split and selected from."""
     return labeled(ids, a_ND, v_ND, [""] * len(ids))
 
 
-def split(samples: Labeled, *, test_fraction: float, seed: int, section: str = "evaluate") -> tuple[Labeled, Labeled]:
+def split(samples: Samples, *, test_fraction: float, seed: int, section: str = "evaluate") -> tuple[Samples, Samples]:
     """The pool and the test set: of each class the samples of lowest hash are tested, and never selected.
 
     Samples known to be misaligned stay in the pool, where strategies have to cope with them: as test samples they would

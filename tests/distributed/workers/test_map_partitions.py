@@ -1,14 +1,16 @@
 import errno
 import pickle
+import subprocess
+import sys
 
 import pytest
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.distributed.workers.partition_worker import PartitionWorker, raise_told
+from mmcsal.distributed.workers.map_partitions import PartitionWorker, raise_error_in
 
 
 class Worker(PartitionWorker):
-    """Fails at the partitions that it is told."""
+    """Fails at the partitions that it is given errors for."""
 
     def __init__(self, errors: dict[str, Exception]) -> None:
         self.errors, self.done = errors, []
@@ -29,10 +31,10 @@ def test_what_a_worker_says_is_wrong_is_raised_as_it_was(error):
     """Ray Data would hand on its text alone, and nobody could tell a full disk from a lost node."""
     worker = Worker({"b": error})
     good, bad, after = receipts(worker, "a", "b", "c")
-    raise_told(good)
-    raise_told(after)
+    raise_error_in(good)
+    raise_error_in(after)
     with pytest.raises(type(error)) as raised:
-        raise_told(pickle.loads(pickle.dumps(bad)))
+        raise_error_in(pickle.loads(pickle.dumps(bad)))
     assert raised.value.args == error.args
     assert worker.done == ["a", "c"]
 
@@ -40,3 +42,10 @@ def test_what_a_worker_says_is_wrong_is_raised_as_it_was(error):
 def test_a_defect_is_left_to_ray_with_its_trace():
     with pytest.raises(ZeroDivisionError):
         receipts(Worker({"a": ZeroDivisionError()}), "a")
+
+
+def test_decoders_start_without_torch_and_the_configuration():
+    """Each of their processes would hold some hundred megabytes more."""
+    code = "import sys, mmcsal.distributed.workers.ingest; print({'torch', 'mmcsal.config'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
