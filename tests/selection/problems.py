@@ -1,15 +1,26 @@
 """Pools as strategies see them, and rows in clusters."""
 
 from collections.abc import Sequence
+from types import UnionType
 
 import numpy as np
 
 from mmcsal.contracts.ids import hash_ids
+from mmcsal.contracts.spec import Spec
 from mmcsal.selection.numerics.kernel import make_kernel
 from mmcsal.selection.numerics.quantize import quantize, quantize_joint
 from mmcsal.selection.solvers.dense_greedy import NOTHING
+from mmcsal.selection.strategies import specs_of
 from mmcsal.selection.strategies.classifier import FusedClassifier, Head
 from mmcsal.selection.strategies.problem import Problem
+
+
+def quick_specs(union: UnionType) -> dict[str, Spec]:
+    """Every strategy of a union by its kind; those that iterate do so five times."""
+    return {
+        kind: spec(**{"num_iterations": 5} if "num_iterations" in spec.model_fields else {})
+        for kind, spec in specs_of(union).items()
+    }
 
 
 def problem_of(

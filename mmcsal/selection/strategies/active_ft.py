@@ -49,8 +49,7 @@ def rank_rows(problem: Problem, spec: ActiveFtSpec) -> np.ndarray:
     start_P = np.random.default_rng(problem.seed).choice(open_C, num_vectors, replace=False)
     theta_PD = move(joint_ND, joint_ND[start_P], fixed_LD, spec).astype(np.float32)
     rows_P = nearest_distinct(theta_PD, joint_ND, problem.is_open_N)
-    weight_N = problem.weight_N if len(problem.weight_N) else np.ones(len(joint_ND))
-    return rows_P[order_by_mass(rows_P, joint_ND, weight_N, fixed_LD)]
+    return rows_P[order_by_mass(rows_P, joint_ND, problem.count_N, fixed_LD)]
 
 
 def move(joint_ND: np.ndarray, start_PD: np.ndarray, fixed_LD: np.ndarray, spec: ActiveFtSpec) -> np.ndarray:

@@ -86,7 +86,7 @@ def rank_rows(problem: Problem, spec: ParametricSpec) -> np.ndarray:
     """
     by_hash = np.argsort(problem.hash_N)
     joint_ND = unit_rows(problem.joint_ND[by_hash])
-    weight_N = problem.weight_N[by_hash] if len(problem.weight_N) else np.ones(len(by_hash))
+    weight_N = problem.count_N[by_hash]
     is_open_N, fixed_LD = problem.is_open_N[by_hash], joint_ND[problem.is_labeled_N[by_hash]]
     num_vectors = min(problem.num_ranked, 2 * problem.num_picks, int(is_open_N.sum()))
     theta_PD = optimise_parameters(

@@ -31,6 +31,11 @@ class Problem:
     classifier: FusedClassifier | None = None  # of the labels so far; warm-start strategies need it
 
     @property
+    def count_N(self) -> np.ndarray:
+        """How often each row counts, int64: `weight_N`, written out where it is empty."""
+        return self.weight_N if len(self.weight_N) else np.ones(len(self.hash_N), np.int64)
+
+    @property
     def trained(self) -> FusedClassifier:
         """The classifier, where there is one: the request was checked for it."""
         if self.classifier is None:
