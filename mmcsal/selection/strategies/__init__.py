@@ -50,10 +50,12 @@ def specs_of(union: UnionType) -> dict[str, type[Spec]]:
     return {spec.model_fields["kind"].default: spec for spec in get_args(union)}
 
 
-# The function of each spec's own file, so that a strategy without one fails where it is imported. `mmcsal` alone has
-# none: it does not rank a whole pool.
-RANK_ROWS: dict[type[Spec], Callable[[Problem, Any], np.ndarray]] = {
-    spec: import_module(spec.__module__).rank_rows
-    for spec in specs_of(ColdStart | WarmStart).values()
-    if spec is not MmcsalSpec
-}
+def _rank_rows_of(spec: type[Spec]) -> Callable[[Problem, Any], np.ndarray]:
+    module = import_module(spec.__module__)
+    if not hasattr(module, "rank_rows"):
+        raise ImportError(f"{module.__file__}: expected a function rank_rows(problem, spec) beside {spec.__name__}")
+    return module.rank_rows
+
+
+# What ranks a whole pool: the function beside each spec. `mmcsal` alone has none; it is made of cells and of a merge.
+RANK_ROWS = {spec: _rank_rows_of(spec) for spec in specs_of(ColdStart | WarmStart).values() if spec is not MmcsalSpec}

@@ -8,6 +8,8 @@ labeled samples among the u_q that do not move, temperature T, and c(i) the vect
 The push of a vector is differentiated in that vector alone, as there. With s_i = push / (pull + push), the gradient in
 u_p is (1 / NT) sum over the rows of p of s_i (m_p - z_i), m_p the mean of the u_q by their share of the push.
 Like `parametric`, a float method: it repeats itself on one kind of machine only.
+
+Source: Xie et al., "Active Finetuning: Exploiting Annotation Budget in the Pretraining-Finetuning Paradigm", CVPR 2023.
 """
 
 from typing import Annotated, Literal
@@ -38,9 +40,6 @@ def rank_rows(problem: Problem, spec: ActiveFtSpec) -> np.ndarray:
     """Open rows by falling weight of the rows nearest to each, int64 [at most `problem.num_ranked`].
 
     Where limits may pass over some rows, twice as many vectors as picks are placed.
-
-    Source: Xie et al., "Active Finetuning: Exploiting Annotation Budget in the Pretraining-Finetuning Paradigm",
-    CVPR 2023.
     """
     joint_ND = unit_rows(problem.joint_ND)
     fixed_LD = joint_ND[problem.is_labeled_N]

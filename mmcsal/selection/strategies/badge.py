@@ -1,6 +1,8 @@
 """The `badge` strategy: samples whose gradients of the last layer are long and differ from each other.
 
 The gradient is that of the loss for the class which the classifier would guess.
+
+Source: Ash et al., "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds", ICLR 2020.
 """
 
 from typing import Annotated, Literal
@@ -23,10 +25,7 @@ class BadgeSpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: BadgeSpec) -> np.ndarray:
-    """Open rows in the order of the draws, int64 [at most `problem.num_ranked`].
-
-    Source: Ash et al., "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds", ICLR 2020.
-    """
+    """Open rows in the order of the draws, int64 [at most `problem.num_ranked`]."""
     open_C = np.flatnonzero(problem.is_open_N)
     x_CD = features(problem.joint_ND[open_C])
     error_CK = problem.trained.both.probabilities(x_CD)

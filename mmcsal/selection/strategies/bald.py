@@ -1,6 +1,8 @@
 """The `bald` strategy: the samples on which draws of the classifier disagree, though each draw is sure.
 
 Draws are by dropout of the features (MC dropout): the same columns are left out for all samples of a draw.
+
+Source: Houlsby et al. 2011; Gal et al., "Deep Bayesian Active Learning with Image Data", ICML 2017.
 """
 
 from typing import Annotated, Literal
@@ -24,10 +26,7 @@ class BaldSpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: BaldSpec) -> np.ndarray:
-    """Open rows by falling mutual information of class and draw, int64 [at most `problem.num_ranked`].
-
-    Source: Houlsby et al. 2011; Gal et al., "Deep Bayesian Active Learning with Image Data", ICML 2017.
-    """
+    """Open rows by falling mutual information of class and draw, int64 [at most `problem.num_ranked`]."""
     open_C = np.flatnonzero(problem.is_open_N)
     x_CD = features(problem.joint_ND[open_C])
     rng = np.random.default_rng(problem.seed)

@@ -3,6 +3,8 @@
 As in the authors' code. The contribution of a modality to the probability of a class is its Shapley value in the game
 where a modality left out is a zero vector, phi_1 = (p - p_without_1 + p_without_2 - p_without_both) / 2, as a share:
 |phi_1| / (|phi_1| + |phi_2|). Each modality's gradient is that of its own classifier for the class that both guess.
+
+Source: Shen et al., "Towards Balanced Active Learning for Multimodal Classification", ACM MM 2023.
 """
 
 from typing import Annotated, Literal
@@ -25,10 +27,7 @@ class BmmalSpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: BmmalSpec) -> np.ndarray:
-    """Open rows in the order of the draws, int64 [at most `problem.num_ranked`].
-
-    Source: Shen et al., "Towards Balanced Active Learning for Multimodal Classification", ACM MM 2023.
-    """
+    """Open rows in the order of the draws, int64 [at most `problem.num_ranked`]."""
     open_C = np.flatnonzero(problem.is_open_N)
     factors = balanced_gradients(problem.trained, features(problem.joint_ND[open_C]))
     num_draws = min(problem.num_ranked, len(open_C))

@@ -1,6 +1,8 @@
 """The `deep_fool` strategy: the samples nearest to the border of another class, by the distance in feature space.
 
 DeepFool walks to the border in small steps; the classifier is linear here, so the distance is exact after one.
+
+Source: Ducoffe & Precioso, "Adversarial Active Learning for Deep Networks: a Margin Based Approach", 2018.
 """
 
 from typing import Annotated, Literal
@@ -22,10 +24,7 @@ class DeepFoolSpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: DeepFoolSpec) -> np.ndarray:
-    """Open rows by rising distance, int64 [at most `problem.num_ranked`].
-
-    Source: Ducoffe & Precioso, "Adversarial Active Learning for Deep Networks: a Margin Based Approach", 2018.
-    """
+    """Open rows by rising distance, int64 [at most `problem.num_ranked`]."""
     open_C = np.flatnonzero(problem.is_open_N)
     return problem.highest(open_C, -border_distances(problem, features(problem.joint_ND[open_C])))
 

@@ -28,6 +28,8 @@ order in float64. 20,000 rows of width 128 and 1000 picks: .85 s a step on one c
 BLAS); on another one a few picks may differ. Rounding hardly grows, as the steps end in a minimum: with two threads,
 other chunks or float64 throughout the vectors moved by up to 2e-5, and none of 380 picks changed. What follows the
 vectors (nearest rows, ranks) is exact integers.
+
+Source: the closest reading of MMCSAL (Shen et al. 2024, arXiv 2412.09126), with the free vectors of ActiveFT.
 """
 
 from collections.abc import Iterator

@@ -2,6 +2,8 @@
 
 The radius is the largest for which 95% of the balls around samples are pure: all in them lie in one cluster of k-means,
 with as many clusters as classes are expected.
+
+Source: Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
 """
 
 import math
@@ -32,8 +34,6 @@ def rank_rows(problem: Problem, spec: ProbCoverSpec) -> np.ndarray:
     """Open rows in the order of the greedy, int64 [at most `problem.num_ranked`].
 
     Of equal gains the row of lowest hash comes first; where all is covered, that is the order.
-
-    Source: Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
     """
     by_hash = np.argsort(problem.hash_N)
     joint_ND, is_open_N = problem.joint_ND[by_hash], np.array(problem.is_open_N[by_hash])

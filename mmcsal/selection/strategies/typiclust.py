@@ -3,6 +3,8 @@
 As in the authors' code: at most 500 clusters of k-means, those of 5 rows or fewer left out, and as many rounds over the
 clusters as it takes. Typicality is the inverse mean square distance to the 20 nearest rows of the cluster that have no
 label and are not picked (half of the cluster, if that is less).
+
+Source: Hacohen et al., "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets", ICML 2022.
 """
 
 from typing import Annotated, Literal
@@ -30,10 +32,7 @@ class TypiClustSpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: TypiClustSpec) -> np.ndarray:
-    """Open rows in the order of the rounds, int64 [at most `problem.num_ranked`]; weights do not count.
-
-    Source: Hacohen et al., "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets", ICML 2022.
-    """
+    """Open rows in the order of the rounds, int64 [at most `problem.num_ranked`]; weights do not count."""
     num_labeled = int(problem.is_labeled_N.sum())
     num_clusters = min(problem.num_picks + num_labeled, spec.max_clusters, len(problem.joint_ND))
     _, cluster_N = kmeans(problem.joint_ND, num_clusters, np.random.default_rng(problem.seed))
