@@ -23,6 +23,7 @@ from mmcsal.selection.strategies.facility_location import FacilityLocationSpec
 from mmcsal.selection.strategies.k_center import KCenterSpec
 from mmcsal.selection.strategies.kmeans_nearest import KMeansNearestSpec
 from mmcsal.selection.strategies.margin import MarginSpec
+from mmcsal.selection.strategies.max_herding import MaxHerdingSpec
 from mmcsal.selection.strategies.mmcsal import MmcsalSpec
 from mmcsal.selection.strategies.parametric import ParametricSpec
 from mmcsal.selection.strategies.prob_cover import ProbCoverSpec
@@ -39,6 +40,7 @@ ColdStart = (
     | KCenterSpec
     | TypiClustSpec
     | ProbCoverSpec
+    | MaxHerdingSpec
     | ActiveFtSpec
 )
 WarmStart = EntropySpec | MarginSpec | BaldSpec | DeepFoolSpec | BadgeSpec | BmmalSpec  # need labels of earlier rounds
