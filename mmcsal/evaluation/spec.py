@@ -6,7 +6,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mmcsal.contracts.spec import Spec
 from mmcsal.selection.spec import Count, Fraction, SelectSpec
-from mmcsal.selection.strategies import WarmStart
+from mmcsal.selection.strategies import ColdStart, WarmStart, specs_of
 
 Modality = Literal["both", "a", "v"]
 BOTH: Modality = "both"
@@ -40,28 +40,24 @@ class Contender(Spec):
         return isinstance(self.spec.strategy, WarmStart)
 
 
-def _plain(kind: str) -> dict[str, Any]:
-    """A method that knows nothing of alignment."""
-    return {"strategy": {"kind": kind}, "lambda_align": 0}
+BASELINE, OURS = "random", "mmcsal"
 
 
-COLD_START = (
-    Contender(name="mmcsal"),
-    Contender(name="random", select=_plain("random")),
-    Contender(name="kmeans_nearest", select=_plain("kmeans_nearest")),
-    Contender(name="k_center", select=_plain("k_center")),
-    Contender(name="typiclust", select=_plain("typiclust")),
-    Contender(name="prob_cover", select=_plain("prob_cover")),
-    Contender(name="active_ft", select=_plain("active_ft")),
-    Contender(name="facility_location", select=_plain("facility_location")),
-)
-WARM_START = tuple(
-    Contender(name=kind, select=_plain(kind)) for kind in ("entropy", "margin", "bald", "deep_fool", "badge", "bmmal")
-)
+def _as_used(kind: str) -> Contender:
+    """A method as it is used elsewhere: it knows nothing of alignment, which is a term of MMCSAL's own."""
+    if kind == OURS:
+        return Contender(name=kind)
+    alignment = {} if kind == "parametric" else {"lambda_align": 0}  # MMCSAL too, by another solver
+    return Contender(name=kind, select={"strategy": {"kind": kind}, **alignment})
+
+
+# In the order of the unions, from which they follow: a new strategy is compared without a line here.
+COLD_START = tuple(map(_as_used, specs_of(ColdStart)))
+WARM_START = tuple(map(_as_used, specs_of(WarmStart)))
 UNIMODAL = tuple(
     contender.model_copy(update={"name": f"{contender.name}_{modality}", "modality": modality})
     for contender in COLD_START
-    if contender.name not in {"mmcsal", "random"}
+    if contender.name not in {OURS, BASELINE}
     for modality in ("a", "v")
 )
 ABLATIONS = (
@@ -69,7 +65,6 @@ ABLATIONS = (
     Contender(name="mmcsal_no_swaps", select={"strategy": {"kind": "mmcsal", "max_swap_passes": 0}}),
 )
 GROUPS = {"cold_start": COLD_START, "warm_start": WARM_START, "unimodal": UNIMODAL, "ablations": ABLATIONS}
-BASELINE, OURS = "random", "mmcsal"
 
 
 class EvaluateSpec(Spec):

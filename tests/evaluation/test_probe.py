@@ -43,7 +43,7 @@ def test_the_fit_does_not_depend_on_the_order_of_rows():
     order = np.random.default_rng(1).permutation(len(labels))
     one = fit_classifier(a_ND, v_ND, labels)
     other = fit_classifier(a_ND[order], v_ND[order], [labels[n] for n in order])
-    np.testing.assert_allclose(one.both.weight_DC, other.both.weight_DC, atol=1e-4)
+    np.testing.assert_allclose(one.both.weight_DY, other.both.weight_DY, atol=1e-4)
 
 
 def test_cross_validation_tells_what_new_samples_would_get(monkeypatch):

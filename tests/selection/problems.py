@@ -1,15 +1,26 @@
 """Pools as strategies see them, and rows in clusters."""
 
 from collections.abc import Sequence
+from types import UnionType
 
 import numpy as np
 
 from mmcsal.contracts.ids import hash_ids
+from mmcsal.contracts.spec import Spec
 from mmcsal.selection.numerics.kernel import make_kernel
 from mmcsal.selection.numerics.quantize import quantize, quantize_joint
 from mmcsal.selection.solvers.dense_greedy import NOTHING
+from mmcsal.selection.strategies import specs_of
 from mmcsal.selection.strategies.classifier import FusedClassifier, Head
 from mmcsal.selection.strategies.problem import Problem
+
+
+def quick_specs(union: UnionType) -> dict[str, Spec]:
+    """Every strategy of a union by its kind; those that iterate do so five times."""
+    return {
+        kind: spec(**{"num_iterations": 5} if "num_iterations" in spec.model_fields else {})
+        for kind, spec in specs_of(union).items()
+    }
 
 
 def problem_of(
@@ -36,7 +47,7 @@ def problem_of(
         kernel=make_kernel(1_000_000),
         aligned_N=np.ones(num_rows),
         bonus_N=np.zeros(num_rows, np.int64),
-        lambda_align=0.0,
+        applied_lambda_align=0.0,
         lambda_div=0.0,
         redundancy_unit=0,
         weight_N=weight_N,

@@ -119,7 +119,7 @@ def check_classifier(request: Request, widths: tuple[int, int]) -> None:
             f"select.strategy: {kind} chooses by a classifier that earlier labels have trained; label a first batch of "
             "a strategy that needs none (mmcsal), then use `mmcsal next-round --labels FILE`, or pass `classifier`"
         )
-    found = tuple(len(head.weight_DC) for head in request.classifier.alone)
+    found = tuple(len(head.weight_DY) for head in request.classifier.alone)
     if found != widths:
         raise InputError(
             f"select.strategy: {kind}: the classifier was trained on embeddings of widths {found}, "

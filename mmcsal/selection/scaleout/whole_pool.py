@@ -1,57 +1,18 @@
 """Strategies that rank a whole pool at once, as the one cell of the one bucket that holds it."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
-from mmcsal.contracts.spec import Spec
 from mmcsal.selection.scaleout.buckets import Bucket, Candidates, candidates_of
 from mmcsal.selection.scaleout.plan import Plan
 from mmcsal.selection.solvers.dense_greedy import Picks
-from mmcsal.selection.strategies import (
-    active_ft,
-    badge,
-    bald,
-    bmmal,
-    deep_fool,
-    entropy,
-    facility_location,
-    k_center,
-    kmeans_nearest,
-    margin,
-    parametric,
-    prob_cover,
-    random,
-    typiclust,
-)
+from mmcsal.selection.strategies import RANK_ROWS
 from mmcsal.selection.strategies.problem import Problem
-
-RANKED_BY: dict[type[Spec], Callable[[Problem, Any], np.ndarray]] = {
-    active_ft.ActiveFtSpec: active_ft.rank_rows,
-    badge.BadgeSpec: badge.rank_rows,
-    bald.BaldSpec: bald.rank_rows,
-    bmmal.BmmalSpec: bmmal.rank_rows,
-    deep_fool.DeepFoolSpec: deep_fool.rank_rows,
-    facility_location.FacilityLocationSpec: facility_location.rank_rows,
-    k_center.KCenterSpec: k_center.rank_rows,
-    kmeans_nearest.KMeansNearestSpec: kmeans_nearest.rank_rows,
-    margin.MarginSpec: margin.rank_rows,
-    entropy.EntropySpec: entropy.rank_rows,
-    parametric.ParametricSpec: parametric.rank_rows,
-    prob_cover.ProbCoverSpec: prob_cover.rank_rows,
-    random.RandomSpec: random.rank_rows,
-    typiclust.TypiClustSpec: typiclust.rank_rows,
-}
 
 
 def rank_pool(bucket: Bucket, plan: Plan) -> Candidates:
     """The rows of a pool in the order in which the strategy of the plan would take them."""
     problem, strategy = _problem(bucket, plan), plan.spec.strategy
-    rank_rows = RANKED_BY.get(type(strategy))
-    if rank_rows is None:
-        raise TypeError(f"{strategy.kind} does not rank a whole pool")
-    rows_P = rank_rows(problem, strategy)
+    rows_P = RANK_ROWS[type(strategy)](problem, strategy)
     zeros_P = np.zeros(len(rows_P), np.int64)
     picks = Picks(np.arange(len(rows_P)), zeros_P, zeros_P, zeros_P)
     return candidates_of(bucket, rows_P, picks, problem.cost_N[rows_P], number=0)
@@ -67,7 +28,7 @@ def _problem(bucket: Bucket, plan: Plan) -> Problem:
         kernel=plan.kernel,
         aligned_N=plan.objective.aligned(bucket.score_N),
         bonus_N=plan.objective.bonus(bucket.score_N, plan.scope.num_rows),
-        lambda_align=plan.objective.applied_lambda_align,
+        applied_lambda_align=plan.objective.applied_lambda_align,
         lambda_div=plan.spec.lambda_div,
         redundancy_unit=plan.objective.redundancy_unit(plan.scope.num_rows),
         weight_N=bucket.solver_weights(plan),

@@ -3,6 +3,8 @@
 As in the authors' code. The contribution of a modality to the probability of a class is its Shapley value in the game
 where a modality left out is a zero vector, phi_1 = (p - p_without_1 + p_without_2 - p_without_both) / 2, as a share:
 |phi_1| / (|phi_1| + |phi_2|). Each modality's gradient is that of its own classifier for the class that both guess.
+
+Source: Shen et al., "Towards Balanced Active Learning for Multimodal Classification", ACM MM 2023.
 """
 
 from typing import Annotated, Literal
@@ -25,10 +27,7 @@ class BmmalSpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: BmmalSpec) -> np.ndarray:
-    """Open rows in the order of the draws, int64 [at most `problem.num_ranked`].
-
-    Source: Shen et al., "Towards Balanced Active Learning for Multimodal Classification", ACM MM 2023.
-    """
+    """Open rows in the order of the draws, int64 [at most `problem.num_ranked`]."""
     open_C = np.flatnonzero(problem.is_open_N)
     factors = balanced_gradients(problem.trained, features(problem.joint_ND[open_C]))
     num_draws = min(problem.num_ranked, len(open_C))
@@ -40,21 +39,21 @@ def balanced_gradients(classifier: FusedClassifier, x_ND: np.ndarray) -> Factors
     guess_N = classifier.both.logits(x_ND).argmax(axis=1)
     factors: Factors = []
     views, shares = classifier.views(x_ND), contributions(classifier, x_ND)
-    for head, view_ND, share_NC in zip(classifier.alone, views, shares, strict=True):
-        error_NC = head.probabilities(view_ND)
-        error_NC[np.arange(len(x_ND)), guess_N] -= 1
-        factors.append((error_NC * share_NC, view_ND))
+    for head, view_ND, share_NY in zip(classifier.alone, views, shares, strict=True):
+        error_NY = head.probabilities(view_ND)
+        error_NY[np.arange(len(x_ND)), guess_N] -= 1
+        factors.append((error_NY * share_NY, view_ND))
     return factors
 
 
 def contributions(classifier: FusedClassifier, x_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The share of each modality in the probability of each class, two float64 [N, C] that sum to 1."""
     is_first_D = np.arange(x_ND.shape[1]) < classifier.width_a
-    whole_NC, first_NC, second_NC, none_NC = (
+    whole_NY, first_NY, second_NY, none_NY = (
         classifier.both.probabilities(x_ND * kept) for kept in (1.0, is_first_D, ~is_first_D, 0.0)
     )
-    phi_1 = np.abs(whole_NC - second_NC + first_NC - none_NC)
-    phi_2 = np.abs(whole_NC - first_NC + second_NC - none_NC)
-    total_NC = phi_1 + phi_2
-    share_NC = np.where(total_NC > 0, phi_1 / np.where(total_NC > 0, total_NC, 1), 0.5)
-    return share_NC, 1 - share_NC
+    phi_1 = np.abs(whole_NY - second_NY + first_NY - none_NY)
+    phi_2 = np.abs(whole_NY - first_NY + second_NY - none_NY)
+    total_NY = phi_1 + phi_2
+    share_NY = np.where(total_NY > 0, phi_1 / np.where(total_NY > 0, total_NY, 1), 0.5)
+    return share_NY, 1 - share_NY

@@ -9,14 +9,14 @@ from mmcsal.selection.numerics.quantize import JOINT_UNIT
 
 @dataclass(frozen=True)
 class Head:
-    """Logits `x @ weight_DC + bias_C`."""
+    """Logits `x @ weight_DY + bias_Y`."""
 
-    weight_DC: np.ndarray  # float64
-    bias_C: np.ndarray
+    weight_DY: np.ndarray  # float64
+    bias_Y: np.ndarray
 
     def logits(self, x_ND: np.ndarray) -> np.ndarray:
         """float64 [N, C]."""
-        return x_ND @ self.weight_DC + self.bias_C
+        return x_ND @ self.weight_DY + self.bias_Y
 
     def probabilities(self, x_ND: np.ndarray) -> np.ndarray:
         """float64 [N, C], rows that sum to 1."""
@@ -33,8 +33,8 @@ class FusedClassifier:
 
     @property
     def width_a(self) -> int:
-        """RowArrays of the first modality."""
-        return len(self.alone[0].weight_DC)
+        """Columns of the first modality."""
+        return len(self.alone[0].weight_DY)
 
     def views(self, x_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The two modalities of rows that hold both."""
@@ -46,12 +46,12 @@ def features(joint_ND: np.ndarray) -> np.ndarray:
     return joint_ND / JOINT_UNIT
 
 
-def softmax(logits_NC: np.ndarray) -> np.ndarray:
+def softmax(logits_NY: np.ndarray) -> np.ndarray:
     """Of each row."""
-    powers_NC = np.exp(logits_NC - logits_NC.max(axis=-1, keepdims=True))
-    return powers_NC / powers_NC.sum(axis=-1, keepdims=True)
+    powers_NY = np.exp(logits_NY - logits_NY.max(axis=-1, keepdims=True))
+    return powers_NY / powers_NY.sum(axis=-1, keepdims=True)
 
 
-def entropy(probability_NC: np.ndarray) -> np.ndarray:
+def entropy(probability_NY: np.ndarray) -> np.ndarray:
     """Of each row, in nats; [..., C] -> [...]."""
-    return -np.sum(probability_NC * np.log(np.maximum(probability_NC, np.finfo(np.float64).tiny)), axis=-1)
+    return -np.sum(probability_NY * np.log(np.maximum(probability_NY, np.finfo(np.float64).tiny)), axis=-1)

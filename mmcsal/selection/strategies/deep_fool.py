@@ -1,6 +1,8 @@
 """The `deep_fool` strategy: the samples nearest to the border of another class, by the distance in feature space.
 
 DeepFool walks to the border in small steps; the classifier is linear here, so the distance is exact after one.
+
+Source: Ducoffe & Precioso, "Adversarial Active Learning for Deep Networks: a Margin Based Approach", 2018.
 """
 
 from typing import Annotated, Literal
@@ -22,10 +24,7 @@ class DeepFoolSpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: DeepFoolSpec) -> np.ndarray:
-    """Open rows by rising distance, int64 [at most `problem.num_ranked`].
-
-    Source: Ducoffe & Precioso, "Adversarial Active Learning for Deep Networks: a Margin Based Approach", 2018.
-    """
+    """Open rows by rising distance, int64 [at most `problem.num_ranked`]."""
     open_C = np.flatnonzero(problem.is_open_N)
     return problem.highest(open_C, -border_distances(problem, features(problem.joint_ND[open_C])))
 
@@ -33,12 +32,12 @@ def rank_rows(problem: Problem, spec: DeepFoolSpec) -> np.ndarray:
 def border_distances(problem: Problem, x_ND: np.ndarray) -> np.ndarray:
     """How far each row would have to move for another class to win, float64 [N]."""
     head = problem.trained.both
-    logits_NK, norm_K = head.logits(x_ND), np.square(head.weight_DC).sum(axis=0)
-    first_N = logits_NK.argmax(axis=1)
-    apart_KK = norm_K[:, None] + norm_K[None, :] - 2 * head.weight_DC.T @ head.weight_DC
-    length_NK = np.sqrt(np.maximum(apart_KK, 0))[first_N]
-    lead_NK = np.take_along_axis(logits_NK, first_N[:, None], axis=1) - logits_NK
+    logits_NY, norm_Y = head.logits(x_ND), np.square(head.weight_DY).sum(axis=0)
+    first_N = logits_NY.argmax(axis=1)
+    apart_YY = norm_Y[:, None] + norm_Y[None, :] - 2 * head.weight_DY.T @ head.weight_DY
+    length_NY = np.sqrt(np.maximum(apart_YY, 0))[first_N]
+    lead_NY = np.take_along_axis(logits_NY, first_N[:, None], axis=1) - logits_NY
     with np.errstate(divide="ignore", invalid="ignore"):
-        distance_NK = lead_NK / length_NK
-    distance_NK[np.arange(len(x_ND)), first_N] = np.inf
-    return np.nan_to_num(distance_NK, nan=np.inf, posinf=np.inf).min(axis=1)
+        distance_NY = lead_NY / length_NY
+    distance_NY[np.arange(len(x_ND)), first_N] = np.inf
+    return np.nan_to_num(distance_NY, nan=np.inf, posinf=np.inf).min(axis=1)

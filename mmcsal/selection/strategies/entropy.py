@@ -1,4 +1,7 @@
-"""The `entropy` strategy: the samples whose class the classifier is least sure of, by the entropy of all classes."""
+"""The `entropy` strategy: the samples whose class the classifier is least sure of, by the entropy of all classes.
+
+Source: Settles, "Active Learning Literature Survey", 2009.
+"""
 
 from typing import Annotated, Literal
 
@@ -19,10 +22,7 @@ class EntropySpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: EntropySpec) -> np.ndarray:
-    """Open rows by falling entropy, int64 [at most `problem.num_ranked`].
-
-    Source: Settles, "Active Learning Literature ShardSummary", 2009.
-    """
+    """Open rows by falling entropy, int64 [at most `problem.num_ranked`]."""
     open_C = np.flatnonzero(problem.is_open_N)
     x_CD = features(problem.joint_ND[open_C])
     return problem.highest(open_C, entropy(problem.trained.both.probabilities(x_CD)))

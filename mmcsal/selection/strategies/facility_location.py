@@ -1,7 +1,10 @@
-"""The `facility_location` strategy: lazy greedy over the whole kernel, every row against every row.
+"""The `facility_location` strategy: the objective of `mmcsal` by dense greedy, without cells and swaps.
 
-The same objective as the default without its cells, shortlist and swaps: the reference that it is measured against, for
-pools whose kernel fits into memory (two bytes a pair of rows).
+Lazy greedy over the whole kernel, every row against every row: the reference that the default is measured against,
+for pools whose kernel fits into memory (two bytes a pair of rows). With `select.lambda_align=0` it is plain facility
+location.
+
+Source: Minoux 1978 (lazy greedy); Nemhauser, Wolsey and Fisher 1978 (its guarantee).
 """
 
 from typing import Annotated, Literal
@@ -24,10 +27,7 @@ class FacilityLocationSpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: FacilityLocationSpec) -> np.ndarray:
-    """Open rows in the order of the greedy, int64 [at most `problem.num_ranked`].
-
-    Source: Minoux 1978 (lazy greedy); Nemhauser, Wolsey and Fisher 1978 (its guarantee).
-    """
+    """Open rows in the order of the greedy, int64 [at most `problem.num_ranked`]."""
     open_C = np.flatnonzero(problem.is_open_N)
     kernel_NN = square_kernel_block(problem.joint_ND, problem.kernel)
     picks = lazy_greedy(

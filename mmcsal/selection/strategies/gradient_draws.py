@@ -6,7 +6,7 @@ as classes times features, are never made.
 
 import numpy as np
 
-Factors = list[tuple[np.ndarray, np.ndarray]]  # (error_NC, feature_ND) of each part of the gradient
+Factors = list[tuple[np.ndarray, np.ndarray]]  # (error_NY, feature_ND) of each part of the gradient
 
 
 def draw_gradients(factors: Factors, num_draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -32,9 +32,9 @@ def draw_gradients(factors: Factors, num_draws: int, rng: np.random.Generator) -
 def _products(factors: Factors, row: int | None) -> np.ndarray:
     """Of every gradient with the gradient of `row`, or with itself; float64 [N]."""
     total_N = np.zeros(len(factors[0][0]))
-    for error_NC, feature_ND in factors:
+    for error_NY, feature_ND in factors:
         if row is None:
-            total_N += np.square(error_NC).sum(axis=1) * np.square(feature_ND).sum(axis=1)
+            total_N += np.square(error_NY).sum(axis=1) * np.square(feature_ND).sum(axis=1)
         else:
-            total_N += (error_NC @ error_NC[row]) * (feature_ND @ feature_ND[row])
+            total_N += (error_NY @ error_NY[row]) * (feature_ND @ feature_ND[row])
     return total_N

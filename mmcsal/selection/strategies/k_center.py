@@ -1,6 +1,8 @@
-"""The `k_center` strategy (core-set): always the open sample that is farthest from all picks so far.
+"""The `k_center` strategy: always the open sample that is farthest from all picks so far (core-set).
 
 It covers every sample as well as can be, outliers first: strong with large budgets, weak with small ones.
+
+Source: Gonzalez 1985; Sener & Savarese, "Active Learning for CNNs: A Core-Set Approach", ICLR 2018.
 """
 
 from typing import Annotated, Literal
@@ -26,8 +28,6 @@ def rank_rows(problem: Problem, spec: KCenterSpec) -> np.ndarray:
     """Open rows in the order of the greedy, int64 [at most `problem.num_ranked`]; weights do not count.
 
     The first is the one of lowest hash, or the farthest from the labeled samples where there are some.
-
-    Source: Gonzalez 1985; Sener & Savarese, "Active Learning for CNNs: A Core-Set Approach", ICLR 2018.
     """
     open_C = np.flatnonzero(problem.is_open_N)
     joint_CD, norm_C = problem.joint_ND[open_C].astype(np.float32), square_norms(problem.joint_ND[open_C])

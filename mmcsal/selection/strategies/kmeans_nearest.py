@@ -29,12 +29,11 @@ def rank_rows(problem: Problem, spec: KMeansNearestSpec) -> np.ndarray:
     Where limits may pass over some rows, twice as many clusters as picks are made.
     """
     rng, fixed_LD = np.random.default_rng(problem.seed), problem.joint_ND[problem.is_labeled_N]
-    weight_N = problem.weight_N if len(problem.weight_N) else np.ones(len(problem.joint_ND), np.int64)
     num_clusters = min(problem.num_ranked, 2 * problem.num_picks, int(problem.is_open_N.sum()))
     centre_KD, _ = kmeans(
         problem.joint_ND, num_clusters, rng,
-        weight_N=weight_N, fixed_LD=fixed_LD, num_iterations=spec.num_iterations,
+        weight_N=problem.count_N, fixed_LD=fixed_LD, num_iterations=spec.num_iterations,
     )  # fmt: skip
     joint_ND = problem.joint_ND.astype(np.float32)
     rows_P = nearest_distinct(centre_KD.astype(np.float32), joint_ND, problem.is_open_N)
-    return rows_P[order_by_mass(rows_P, joint_ND, weight_N, fixed_LD.astype(np.float32))]
+    return rows_P[order_by_mass(rows_P, joint_ND, problem.count_N, fixed_LD.astype(np.float32))]

@@ -1,4 +1,7 @@
-"""The `margin` strategy: the samples whose two likeliest classes are closest to each other."""
+"""The `margin` strategy: the samples whose two likeliest classes are closest to each other.
+
+Source: Scheffer et al., "Active Hidden Markov Models for Information Extraction", 2001.
+"""
 
 from typing import Annotated, Literal
 
@@ -19,11 +22,8 @@ class MarginSpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: MarginSpec) -> np.ndarray:
-    """Open rows by rising margin, int64 [at most `problem.num_ranked`].
-
-    Source: Scheffer et al., "Active Hidden Markov Models for Information Extraction", 2001.
-    """
+    """Open rows by rising margin, int64 [at most `problem.num_ranked`]."""
     open_C = np.flatnonzero(problem.is_open_N)
-    probability_CK = problem.trained.both.probabilities(features(problem.joint_ND[open_C]))
-    second_C, first_C = np.sort(probability_CK, axis=1)[:, -2:].T
+    probability_CY = problem.trained.both.probabilities(features(problem.joint_ND[open_C]))
+    second_C, first_C = np.sort(probability_CY, axis=1)[:, -2:].T
     return problem.highest(open_C, second_C - first_C)

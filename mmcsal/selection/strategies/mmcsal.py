@@ -1,4 +1,9 @@
-"""The `mmcsal` strategy: what may be set of it. It is made of cells and of a merge, which are in `scaleout`."""
+"""The `mmcsal` strategy: a batch that covers the pool and whose pairs agree, by greedy and swaps in cells.
+
+What may be set of it: it is made of cells and of a merge, which are in `scaleout`.
+
+Source: Shen et al. 2024 (MMCSAL), arXiv 2412.09126.
+"""
 
 from typing import Annotated, Literal
 

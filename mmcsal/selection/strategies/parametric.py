@@ -4,18 +4,18 @@ After ActiveFT (Xie et al. 2023, "Active Finetuning: Exploiting Annotation Budge
 Paradigm") with an alignment term: the closest reading of MMCSAL (arXiv 2412.09126). It is here to compare with.
 
 Rows z_i (unit, weights w_i with sum 1, alignment a_i in [0, 1]); vectors t_p that move and labeled samples that do not,
-together u_q; T the temperature; K(x, y) = exp((x . y - 1) / T). Minimised over unit t_p:
+together u_q; h the bandwidth; K(x, y) = exp((x . y - 1) / h). Minimised over unit t_p:
 
     loss  = Dist + lambda_div * Div - lambda_align * Align
-    Dist  = -sum_i w_i (1 + T log sum_q K(z_i, u_q))      minus the soft maximum of a row's cosines to all vectors
-    Div   = (1/P) sum_p T log sum_q K(t_p, u_q)           0 for a vector that no other one is near (q = p gives the 1)
+    Dist  = -sum_i w_i (1 + h log sum_q K(z_i, u_q))      minus the soft maximum of a row's cosines to all vectors
+    Div   = (1/P) sum_p h log sum_q K(t_p, u_q)           0 for a vector that no other one is near (q = p gives the 1)
     Align = (1/P) sum_p A_p,  A_p = sum_i w_i a_i K(z_i, t_p) / S_p,  S_p = sum_i w_i K(z_i, t_p)
 
 A_p is the mean alignment of the rows around t_p: Align of the batch, made continuous. With the soft assignments
 m_ip = K(z_i, t_p) / sum_q K(z_i, u_q) and c_pq = K(t_p, u_q) / sum_q' K(t_p, u_q') the gradient in t_p is the part of
 
     -sum_i w_i m_ip z_i + (lambda_div / P) (sum_q c_pq u_q + sum_p' c_p'p t_p')
-    - (lambda_align / P) sum_i w_i (a_i - A_p) K(z_i, t_p) z_i / (T S_p)
+    - (lambda_align / P) sum_i w_i (a_i - A_p) K(z_i, t_p) z_i / (h S_p)
 
 that is orthogonal to t_p. All terms are in units of a cosine. ActiveFT's assignment is hard. Its formula leaves out
 q = p in Div, so that repulsion never ends and drives vectors out of the pool (36 small pools, lambda_div 1: 3 to 5
@@ -28,6 +28,8 @@ order in float64. 20,000 rows of width 128 and 1000 picks: .85 s a step on one c
 BLAS); on another one a few picks may differ. Rounding hardly grows, as the steps end in a minimum: with two threads,
 other chunks or float64 throughout the vectors moved by up to 2e-5, and none of 380 picks changed. What follows the
 vectors (nearest rows, ranks) is exact integers.
+
+Source: the closest reading of MMCSAL (Shen et al. 2024, arXiv 2412.09126), with the free vectors of ActiveFT.
 """
 
 from collections.abc import Iterator
@@ -54,7 +56,7 @@ class ParametricSpec(Spec):
 
     kind: Literal["parametric"] = "parametric"
     # Sharpness of the assignment of rows to vectors, in units of a cosine: smaller is harder; .03 to .14 are alike.
-    temperature: Annotated[float, Field(ge=0.02, le=1)] = 0.07
+    bandwidth: Annotated[float, Field(ge=0.02, le=1)] = 0.07
     # Steps of Adam; the time grows in proportion. 50 are too few, 1000 gain nothing; 100 do at a learning_rate of .1.
     num_iterations: Annotated[int, Field(ge=1)] = 300
     # Size of the first steps, per coordinate of a unit vector; it falls to 0 along half a cosine.
@@ -74,7 +76,7 @@ class LossTerms:
     alignment_N: np.ndarray  # in [0, 1]
     fixed_LD: np.ndarray  # unit
     fixed_kernel_N: np.ndarray  # sum of K of a row to the labeled samples, which never changes
-    temperature: float
+    bandwidth: float
     lambda_div: float
     lambda_align: float
 
@@ -86,11 +88,12 @@ def rank_rows(problem: Problem, spec: ParametricSpec) -> np.ndarray:
     """
     by_hash = np.argsort(problem.hash_N)
     joint_ND = unit_rows(problem.joint_ND[by_hash])
-    weight_N = problem.weight_N[by_hash] if len(problem.weight_N) else np.ones(len(by_hash))
+    weight_N = problem.count_N[by_hash]
     is_open_N, fixed_LD = problem.is_open_N[by_hash], joint_ND[problem.is_labeled_N[by_hash]]
     num_vectors = min(problem.num_ranked, 2 * problem.num_picks, int(is_open_N.sum()))
     theta_PD = optimise_parameters(
-        joint_ND, weight_N, problem.aligned_N[by_hash], fixed_LD, num_vectors, spec, problem.lambda_align, problem.seed,
+        joint_ND, weight_N, problem.aligned_N[by_hash], fixed_LD, num_vectors, spec,
+        problem.applied_lambda_align, problem.seed,
         is_open_N=is_open_N,
     )  # fmt: skip
     rows_P = nearest_distinct(theta_PD, joint_ND, is_open_N)
@@ -116,9 +119,9 @@ def make_problem(
     weight_N = (weight_N / np.sum(weight_N, dtype=np.float64)).astype(float_type)
     fixed_kernel_N = np.zeros(len(joint_ND), float_type)
     for rows in _chunks(len(joint_ND), len(fixed_LD)):
-        fixed_kernel_N[rows] = _kernel(joint_ND[rows], fixed_LD, spec.temperature).sum(axis=1)
+        fixed_kernel_N[rows] = _kernel(joint_ND[rows], fixed_LD, spec.bandwidth).sum(axis=1)
     return LossTerms(
-        joint_ND, weight_N, alignment_N, fixed_LD, fixed_kernel_N, spec.temperature, spec.lambda_div, lambda_align
+        joint_ND, weight_N, alignment_N, fixed_LD, fixed_kernel_N, spec.bandwidth, spec.lambda_div, lambda_align
     )
 
 
@@ -218,11 +221,11 @@ def _unit(x_PD: np.ndarray) -> np.ndarray:
     return x_PD / np.sqrt(np.sum(x_PD * x_PD, axis=1, keepdims=True))
 
 
-def _kernel(x_AD: np.ndarray, y_BD: np.ndarray, temperature: float) -> np.ndarray:
+def _kernel(x_AD: np.ndarray, y_BD: np.ndarray, bandwidth: float) -> np.ndarray:
     """K of every pair, [A, B]."""
     out_AB = x_AD @ y_BD.T
     out_AB -= 1
-    out_AB /= temperature
+    out_AB /= bandwidth
     return np.exp(out_AB, out=out_AB)
 
 
@@ -236,53 +239,53 @@ def _distribution_and_alignment(theta_PD: np.ndarray, problem: LossTerms) -> tup
     """Dist - lambda_align * Align, and its gradient in space."""
     (num_vectors, width), loss = theta_PD.shape, -1.0
     gradient_PD = np.zeros((num_vectors, width))
-    sums_PE = np.zeros((num_vectors, 2 * width + 2))  # of w z, w a z, w and w a, weighted by K
+    sums_PS = np.zeros((num_vectors, 2 * width + 2))  # of w z, w a z, w and w a, weighted by K
     for rows in _chunks(len(problem.joint_ND), num_vectors):
-        kernel_NP = _kernel(problem.joint_ND[rows], theta_PD, problem.temperature)
+        kernel_NP = _kernel(problem.joint_ND[rows], theta_PD, problem.bandwidth)
         weight_N = problem.weight_N[rows]
         total_N = np.maximum(kernel_NP.sum(axis=1) + problem.fixed_kernel_N[rows], TINY)
-        loss -= problem.temperature * float(np.sum(weight_N * np.log(total_N), dtype=np.float64))
+        loss -= problem.bandwidth * float(np.sum(weight_N * np.log(total_N), dtype=np.float64))
         weighted_ND = problem.joint_ND[rows] * weight_N[:, None]
         if problem.lambda_align > 0:
-            sums_PE += kernel_NP.T @ _with_alignment(weighted_ND, weight_N, problem.alignment_N[rows])
+            sums_PS += kernel_NP.T @ _with_alignment(weighted_ND, weight_N, problem.alignment_N[rows])
         kernel_NP /= total_N[:, None]
         gradient_PD -= kernel_NP.T @ weighted_ND
     if problem.lambda_align > 0:
-        alignment, alignment_PD = _alignment(sums_PE, problem.temperature)
+        alignment, alignment_PD = _alignment(sums_PS, problem.bandwidth)
         loss -= problem.lambda_align * alignment
         gradient_PD -= problem.lambda_align * alignment_PD
     return loss, gradient_PD
 
 
 def _with_alignment(weighted_ND: np.ndarray, weight_N: np.ndarray, alignment_N: np.ndarray) -> np.ndarray:
-    plain_NE = np.concatenate([weighted_ND, weight_N[:, None]], axis=1)
-    return np.concatenate([plain_NE, plain_NE * alignment_N[:, None]], axis=1)
+    plain_NS = np.concatenate([weighted_ND, weight_N[:, None]], axis=1)
+    return np.concatenate([plain_NS, plain_NS * alignment_N[:, None]], axis=1)
 
 
-def _alignment(sums_PE: np.ndarray, temperature: float) -> tuple[float, np.ndarray]:
+def _alignment(sums_PS: np.ndarray, bandwidth: float) -> tuple[float, np.ndarray]:
     """Align and its gradient, from the sums of w z, w, w a z and w a."""
-    width = sums_PE.shape[1] // 2 - 1
-    plain_PE, aligned_PE = sums_PE[:, : width + 1], sums_PE[:, width + 1 :]
-    near_P = np.maximum(plain_PE[:, -1:], TINY)
-    alignment_P = aligned_PE[:, -1:] / near_P
-    pull_PD = (aligned_PE - alignment_P * plain_PE)[:, :-1] / (temperature * near_P)
-    return float(alignment_P.mean()), pull_PD / len(sums_PE)
+    width = sums_PS.shape[1] // 2 - 1
+    plain_PS, aligned_PS = sums_PS[:, : width + 1], sums_PS[:, width + 1 :]
+    near_P = np.maximum(plain_PS[:, -1:], TINY)
+    alignment_P = aligned_PS[:, -1:] / near_P
+    pull_PD = (aligned_PS - alignment_P * plain_PS)[:, :-1] / (bandwidth * near_P)
+    return float(alignment_P.mean()), pull_PD / len(sums_PS)
 
 
 def _repulsion(theta_PD: np.ndarray, problem: LossTerms) -> tuple[float, np.ndarray]:
     """lambda_div * Div, and its gradient in space."""
     num_vectors = len(theta_PD)
-    all_QD = np.concatenate([theta_PD, problem.fixed_LD])
+    all_BD = np.concatenate([theta_PD, problem.fixed_LD])
     value, gradient_PD = 0.0, np.zeros(theta_PD.shape)
-    for rows in _chunks(num_vectors, len(all_QD)):
-        kernel_PQ = _kernel(theta_PD[rows], all_QD, problem.temperature)
-        total_P = kernel_PQ.sum(axis=1)
+    for rows in _chunks(num_vectors, len(all_BD)):
+        kernel_PB = _kernel(theta_PD[rows], all_BD, problem.bandwidth)
+        total_P = kernel_PB.sum(axis=1)
         value += float(np.sum(np.log(total_P), dtype=np.float64))
-        kernel_PQ /= total_P[:, None]
-        gradient_PD[rows] += kernel_PQ @ all_QD
-        gradient_PD += kernel_PQ[:, :num_vectors].T @ theta_PD[rows]
+        kernel_PB /= total_P[:, None]
+        gradient_PD[rows] += kernel_PB @ all_BD
+        gradient_PD += kernel_PB[:, :num_vectors].T @ theta_PD[rows]
     scale = problem.lambda_div / num_vectors
-    return scale * problem.temperature * value, scale * gradient_PD
+    return scale * problem.bandwidth * value, scale * gradient_PD
 
 
 def _ask(

@@ -2,6 +2,8 @@
 
 The radius is the largest for which 95% of the balls around samples are pure: all in them lie in one cluster of k-means,
 with as many clusters as classes are expected.
+
+Source: Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
 """
 
 import math
@@ -32,12 +34,10 @@ def rank_rows(problem: Problem, spec: ProbCoverSpec) -> np.ndarray:
     """Open rows in the order of the greedy, int64 [at most `problem.num_ranked`].
 
     Of equal gains the row of lowest hash comes first; where all is covered, that is the order.
-
-    Source: Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
     """
     by_hash = np.argsort(problem.hash_N)
     joint_ND, is_open_N = problem.joint_ND[by_hash], np.array(problem.is_open_N[by_hash])
-    weight_N = problem.weight_N[by_hash] if len(problem.weight_N) else np.ones(len(by_hash), np.int64)
+    weight_N = problem.count_N[by_hash]
     is_near_NN = _balls(joint_ND, ball_radius(joint_ND, spec, np.random.default_rng(problem.seed)))
     is_left_N = np.logical_not(is_near_NN[problem.is_labeled_N[by_hash]].any(axis=0))
     gain_N = np.array([weight_N[near_N & is_left_N].sum() for near_N in is_near_NN], np.int64)

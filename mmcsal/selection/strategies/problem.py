@@ -17,7 +17,7 @@ class Problem:
     kernel: Kernel
     aligned_N: np.ndarray  # float64 in [0, 1]: share of the alignment bonus that a row earns
     bonus_N: np.ndarray  # int64: that bonus in the unit of gains
-    lambda_align: float  # already scaled by its confidence
+    applied_lambda_align: float  # what is left of it after scaling by confidence
     lambda_div: float
     redundancy_unit: int  # what a pick loses at a kernel of 1 to an earlier pick, in the unit of gains
     weight_N: np.ndarray  # int64; empty = every row counts once
@@ -29,6 +29,11 @@ class Problem:
     num_ranked: int  # how many rows to rank: more than picks where limits may pass over some
     seed: int
     classifier: FusedClassifier | None = None  # of the labels so far; warm-start strategies need it
+
+    @property
+    def count_N(self) -> np.ndarray:
+        """How often each row counts, int64: `weight_N`, written out where it is empty."""
+        return self.weight_N if len(self.weight_N) else np.ones(len(self.hash_N), np.int64)
 
     @property
     def trained(self) -> FusedClassifier:

@@ -3,6 +3,8 @@
 As in the authors' code: at most 500 clusters of k-means, those of 5 rows or fewer left out, and as many rounds over the
 clusters as it takes. Typicality is the inverse mean square distance to the 20 nearest rows of the cluster that have no
 label and are not picked (half of the cluster, if that is less).
+
+Source: Hacohen et al., "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets", ICML 2022.
 """
 
 from typing import Annotated, Literal
@@ -30,10 +32,7 @@ class TypiClustSpec(Spec):
 
 
 def rank_rows(problem: Problem, spec: TypiClustSpec) -> np.ndarray:
-    """Open rows in the order of the rounds, int64 [at most `problem.num_ranked`]; weights do not count.
-
-    Source: Hacohen et al., "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets", ICML 2022.
-    """
+    """Open rows in the order of the rounds, int64 [at most `problem.num_ranked`]; weights do not count."""
     num_labeled = int(problem.is_labeled_N.sum())
     num_clusters = min(problem.num_picks + num_labeled, spec.max_clusters, len(problem.joint_ND))
     _, cluster_N = kmeans(problem.joint_ND, num_clusters, np.random.default_rng(problem.seed))
@@ -58,13 +57,13 @@ def rank_rows(problem: Problem, spec: TypiClustSpec) -> np.ndarray:
     return np.array(rows, np.int64)
 
 
-def _most_typical(joint_MD: np.ndarray, num_neighbours: int) -> int:
+def _most_typical(joint_RD: np.ndarray, num_neighbours: int) -> int:
     """The row of least mean square distance to its nearest others; the first of equals."""
-    num_neighbours = min(num_neighbours, max(len(joint_MD) // 2, 1), len(joint_MD) - 1)
-    total_M = np.zeros(len(joint_MD), np.int64)
-    size = max(1, CHUNK_PAIRS // len(joint_MD))
-    for start in range(0, len(joint_MD) if num_neighbours else 0, size):
-        distance_AJ = square_distances(joint_MD[start : start + size], joint_MD)
-        nearest_AK = np.partition(distance_AJ, num_neighbours, axis=1)[:, : num_neighbours + 1]  # itself among them: 0
-        total_M[start : start + size] = nearest_AK.sum(axis=1, dtype=np.int64)
-    return int(total_M.argmin())
+    num_neighbours = min(num_neighbours, max(len(joint_RD) // 2, 1), len(joint_RD) - 1)
+    total_R = np.zeros(len(joint_RD), np.int64)
+    size = max(1, CHUNK_PAIRS // len(joint_RD))
+    for start in range(0, len(joint_RD) if num_neighbours else 0, size):
+        distance_AR = square_distances(joint_RD[start : start + size], joint_RD)
+        nearest_AJ = np.partition(distance_AR, num_neighbours, axis=1)[:, : num_neighbours + 1]  # itself among them: 0
+        total_R[start : start + size] = nearest_AJ.sum(axis=1, dtype=np.int64)
+    return int(total_R.argmin())

@@ -16,12 +16,13 @@ import ray
 from mmcsal.config import load_config
 from mmcsal.distributed.stages.evaluate import trials
 from mmcsal.distributed.stages.inputs import samples_with_labels
-from mmcsal.evaluation.spec import EvaluateSpec
+from mmcsal.evaluation.spec import ABLATIONS, COLD_START, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.storage.rundir import RunDir
 from tests.distributed.pool import NUM_LABELED, run_here, write_pool
 
 SETTINGS = ["evaluate.budgets=[12, 30]", "evaluate.num_seeds=3"]
+NUM_TRIALS = 3 * len(COLD_START)
 TIME_LIMIT_S = 180
 
 
@@ -83,7 +84,7 @@ def test_more_seeds_and_strategies_add_to_what_is_there(evaluate, tmp_path):
     assert code == 0
     assert "mmcsal_no_alignment" in out
     after = times_ns(tmp_path / "o")
-    assert len(after) == 4 * (8 + 2)
+    assert len(after) == 4 * (len(COLD_START) + len(ABLATIONS))
     assert {name: after[name] for name in before} == before
     assert "other settings" in evaluate("evaluate.probe_c=1")[2]
 
@@ -117,12 +118,12 @@ def test_after_kill_9_it_goes_on_with_the_trials_that_are_missing(folder, tmp_pa
     process.send_signal(signal.SIGKILL)
     _, told = process.communicate()
     before = times_ns(out)
-    assert 3 <= len(before) < 24, told
+    assert 3 <= len(before) < NUM_TRIALS, told
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIME_LIMIT_S)
     assert done.returncode == 0, done.stderr
     assert "evaluate: resumed" in done.stderr
     after = times_ns(out)
-    assert len(after) == 24
+    assert len(after) == NUM_TRIALS
     assert {name: after[name] for name in before} == before
 
 

@@ -17,8 +17,8 @@ def gradients_by_autograd(x_ND, head, guess_N):
     """Of the loss in the coefficients, for a guessed class, one row after the other: [N, D * C]."""
     found = []
     for x_D, guess in zip(x_ND, guess_N, strict=True):
-        weight = torch.from_numpy(head.weight_DC).clone().requires_grad_()
-        logits = torch.from_numpy(x_D) @ weight + torch.from_numpy(head.bias_C)
+        weight = torch.from_numpy(head.weight_DY).clone().requires_grad_()
+        logits = torch.from_numpy(x_D) @ weight + torch.from_numpy(head.bias_Y)
         torch.nn.functional.cross_entropy(logits, torch.tensor(int(guess))).backward()
         found.append(weight.grad.numpy().ravel())
     return np.array(found)

@@ -35,11 +35,11 @@ def clusters(sizes, *, seed=0, width=8, noise=0.1):
     return unit(np.eye(width)[label_N] + noise * rng.normal(size=(len(label_N), width))).astype(np.float32), label_N
 
 
-def random_problem(seed, *, num_labeled=3, lambda_div=0.7, lambda_align=0.4, temperature=0.2):
+def random_problem(seed, *, num_labeled=3, lambda_div=0.7, lambda_align=0.4, bandwidth=0.2):
     """A float64 problem of 40 rows of width 5, and 6 vectors."""
     rng = np.random.default_rng(seed)
     joint_ND, fixed_LD = rows_of(40, 5, seed), rows_of(num_labeled, 5, seed + 1)
-    spec = ParametricSpec(temperature=temperature, lambda_div=lambda_div)
+    spec = ParametricSpec(bandwidth=bandwidth, lambda_div=lambda_div)
     problem = make_problem(joint_ND, rng.random(40) * 3, rng.random(40), fixed_LD, spec, lambda_align)
     return problem, rows_of(6, 5, seed + 2)
 
@@ -49,7 +49,7 @@ def torch_loss(x_PD, problem):
     joint, weight, alignment, fixed = (
         torch.from_numpy(x) for x in (problem.joint_ND, problem.weight_N, problem.alignment_N, problem.fixed_LD)
     )
-    theta, t = torch.nn.functional.normalize(x_PD, dim=1), problem.temperature
+    theta, t = torch.nn.functional.normalize(x_PD, dim=1), problem.bandwidth
     everyone = torch.cat([theta, fixed])
     dist = -(weight * t * torch.logsumexp(joint @ everyone.T / t, dim=1)).sum()
     div = (t * torch.logsumexp((theta @ everyone.T - 1) / t, dim=1)).mean()
@@ -87,8 +87,8 @@ def test_float32_is_within_1e_5_of_autograd():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.05, 1.0))
-def test_gradient_is_the_slope_of_the_loss(seed, temperature):
-    problem, theta_PD = random_problem(seed, temperature=temperature)
+def test_gradient_is_the_slope_of_the_loss(seed, bandwidth):
+    problem, theta_PD = random_problem(seed, bandwidth=bandwidth)
     step_PD = 1e-5 * np.random.default_rng(seed).normal(size=theta_PD.shape)
     ahead, behind = (loss_and_gradient(unit(theta_PD + sign * step_PD), problem)[0] for sign in (1, -1))
     slope = (loss_and_gradient(theta_PD, problem)[1] * step_PD).sum()
@@ -259,7 +259,7 @@ def test_equal_masses_are_in_the_order_of_rows():
     assert order_by_mass(np.array([4, 0, 2]), joint_ND, np.ones(6), np.zeros((0, 3))).tolist() == [1, 2, 0]
 
 
-@pytest.mark.parametrize("bad", [{"temperature": 0.001}, {"num_iterations": 0}, {"lambda_div": -1}, {"kind": "x"}])
+@pytest.mark.parametrize("bad", [{"bandwidth": 0.001}, {"num_iterations": 0}, {"lambda_div": -1}, {"kind": "x"}])
 def test_bad_parameters_are_refused(bad):
     with pytest.raises(ValidationError):
         ParametricSpec(**bad)

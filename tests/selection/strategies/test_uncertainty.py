@@ -67,7 +67,7 @@ def test_deep_fool(problem):
     for x_D, distance in zip(x_ND, distances, strict=True):
         logits = CLASSIFIER.both.logits(x_D)
         first = int(logits.argmax())
-        steps = [CLASSIFIER.both.weight_DC[:, k] - CLASSIFIER.both.weight_DC[:, first] for k in range(4) if k != first]
+        steps = [CLASSIFIER.both.weight_DY[:, k] - CLASSIFIER.both.weight_DY[:, first] for k in range(4) if k != first]
         crossed = [
             CLASSIFIER.both.logits(x_D + (distance + change) * step / np.linalg.norm(step)).argmax() != first
             for step in steps
