@@ -21,12 +21,13 @@ from mmcsal.distributed.stages.evaluate import evaluate_strategies
 from mmcsal.distributed.stages.finetune import finetune_classifier
 from mmcsal.distributed.stages.ingest import ingest_clips, scan_corpus
 from mmcsal.distributed.stages.pretrain import pretrain_encoders
-from mmcsal.distributed.stages.select import list_parquet, select_clips
+from mmcsal.distributed.stages.select import select_clips
 from mmcsal.distributed.stages.tune import JUDGED_BY, MEASURED, tune_lambdas
 from mmcsal.distributed.workers.finetune import FOLDER as CLASSIFIER
 from mmcsal.distributed.workers.map_partitions import Progress
 from mmcsal.distributed.workers.trainer import checkpoints
 from mmcsal.report.build import build_report
+from mmcsal.storage.parquet_files import list_parquet
 from mmcsal.storage.rundir import RunDir
 from mmcsal.storage.uri import open_uri
 from mmcsal.training.batch_spec import NOT_IN_RESULT

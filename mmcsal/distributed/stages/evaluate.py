@@ -12,13 +12,14 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.table import conform
 from mmcsal.contracts.trial import TRIAL
-from mmcsal.distributed.stages.select import embedding_files, list_parquet, manifest_of
+from mmcsal.distributed.stages.select import embedding_files, manifest_of
 from mmcsal.distributed.workers.map_partitions import Progress
 from mmcsal.evaluation.data import Labeled
 from mmcsal.evaluation.page import render
 from mmcsal.evaluation.spec import BASELINE, Contender, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.labeling.labels import in_other_embeddings, labeled_samples, labels_of
+from mmcsal.storage.parquet_files import list_parquet
 from mmcsal.storage.rundir import RunDir
 
 FOLDER = "evaluation"

@@ -21,15 +21,10 @@ from mmcsal.selection import Selection, SelectSpec
 from mmcsal.selection.scaleout.request import COST, WEIGHT
 from mmcsal.selection.spec import TotalCost
 from mmcsal.selection.strategies import WarmStart
-from mmcsal.storage.rundir import PART_NAME, RunDir, is_part
-from mmcsal.storage.uri import StorageSpec, explained, is_of_service, open_uri
+from mmcsal.storage.parquet_files import list_parquet
+from mmcsal.storage.rundir import PART_NAME, RunDir
+from mmcsal.storage.uri import StorageSpec, is_of_service, open_uri
 
-EXPECTED_COLUMNS = {
-    "embeddings folder": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
-    "embeddings of a contender": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
-    "manifest": "the columns of a MANIFEST",
-    "select.earlier": "`sample_id`, as a selection has it",
-}
 REJECTS = "selection_rejects"  # beside rejects/, which belongs to ingest
 
 
@@ -179,27 +174,6 @@ def _columns(
             f"columns {sorted(names)} of {where} cannot be read: {on_one_line(error)}; "
             "every file must be whole and hold them with one type"
         ) from error
-
-
-def list_parquet(
-    folder: str, storage: StorageSpec | None = None, *, what: str = "embeddings folder"
-) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
-    """The Parquet files below a folder, or the one file that it is, sorted by path, and where they lie.
-
-    Raises: InputError: there are none.
-    """
-    filesystem, root = open_uri(folder, storage, what=what)
-    try:
-        facts = filesystem.get_file_info(root)
-        is_folder = facts.type == fs.FileType.Directory
-        infos = filesystem.get_file_info(fs.FileSelector(root, recursive=True)) if is_folder else [facts]
-    except OSError as error:
-        raise explained(error, what, folder) from error
-    found = [info for info in infos if is_part(info)]
-    if not found:
-        fault = "does not exist" if facts.type == fs.FileType.NotFound else "holds no .parquet file"
-        raise InputError(f"{what} {folder!r} {fault}; expected Parquet files with {EXPECTED_COLUMNS[what]}")
-    return filesystem, sorted(found, key=lambda info: info.path)
 
 
 def manifest_of(config: RunConfig, run_dir: RunDir) -> ds.Dataset:
