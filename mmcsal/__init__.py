@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmcsal.selection import select_pairs
 
-__all__ = ["select_pairs"]
+    __version__: str
+
+__all__ = ["__version__", "select_pairs"]
 
 
 def __getattr__(name: str) -> object:
@@ -14,4 +16,8 @@ def __getattr__(name: str) -> object:
         from mmcsal.selection import select_pairs
 
         return select_pairs
+    if name == "__version__":  # written once, in pyproject.toml
+        from importlib.metadata import version
+
+        return version("mmcsal")
     raise AttributeError(f"module 'mmcsal' has no attribute {name!r}")

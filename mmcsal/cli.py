@@ -2,18 +2,24 @@
 1 anything else; one line on stderr says what to do.
 """
 
+import inspect
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mmcsal.contracts.errors import InputError, MmcsalError
+from mmcsal.storage import DEFAULT_RUN_DIR
 
+# Everything else is imported where it is used: `--help` and a wrong path answer at once.
 if TYPE_CHECKING:
     from mmcsal.config import RunConfig
+    from mmcsal.config_source import Content
+    from mmcsal.storage.rundir import RunDir
 
 app = typer.Typer(
     name="mmcsal",
@@ -33,182 +39,146 @@ DEMO_OVERRIDES = (
     "select.budget=32",
 )
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="dotted config overrides")]
-CONFIG_HELP = "YAML file; given more than once, later ones win; default: the run's own, else built-in"
-Config = Annotated[list[str] | None, typer.Option("--config", help=CONFIG_HELP)]
-RunDirOption = Annotated[str | None, typer.Option("--run-dir", help="where the run keeps all it makes; path or URI")]
-Corpus = Annotated[str | None, typer.Option("--corpus", help="folder of videos, or a .csv/.parquet manifest")]
-BUDGET_HELP = "how many to label: a count, or a fraction below 1; or cost=120, what the batch may cost in all"
-Budget = Annotated[str | None, typer.Option("--budget", help=BUDGET_HELP)]
-Embeddings = Annotated[str | None, typer.Option("--embeddings", help="Parquet folder of any encoder")]
+
+def _option(default: Any, name: str, told: str | None, **settings: Any) -> Any:
+    return field(default=default, metadata={"typer": typer.Option(default, name, help=told, **settings)})
+
+
 LABELS_HELP = ".csv or .parquet file with the columns sample_id and label; default: the labels of the manifest"
-Labels = Annotated[str | None, typer.Option("--labels", help=LABELS_HELP)]
-Redo = Annotated[str | None, typer.Option("--redo", metavar="STAGE", help="replace this stage and all after it")]
-Check = Annotated[bool, typer.Option("--check", help="validate, print the plan, do nothing")]
-PrintConfig = Annotated[bool, typer.Option("--print-config", help="print the resolved config, do nothing")]
+BUDGET_HELP = "how many to label: a count, or a fraction below 1; or cost=120, what the batch may cost in all"
+CONFIG_HELP = "YAML file; given more than once, later ones win; default: the run's own, else built-in"
+OVERRIDES = typer.Argument(None, metavar="[KEY=VALUE]...", help="dotted config overrides")
 
 
-@app.command()
-def run(
-    overrides: Overrides = None,
-    corpus: Corpus = None,
-    budget: Budget = None,
-    config: Config = None,
-    run_dir: RunDirOption = None,
-    redo: Redo = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """What may stand behind a command, in the order of `--help`; each command takes some of it."""
+
+    overrides: list[str] | None = field(default=None, metadata={"typer": OVERRIDES})
+    corpus: str | None = _option(None, "--corpus", "folder of videos, or a .csv/.parquet manifest")
+    labels: str | None = _option(None, "--labels", LABELS_HELP)
+    embeddings: str | None = _option(None, "--embeddings", "Parquet folder of any encoder")
+    budget: str | None = _option(None, "--budget", BUDGET_HELP)
+    out: str | None = _option(None, "--out", "run directory for the selection; with --embeddings")
+    config: list[str] | None = _option(None, "--config", CONFIG_HELP)  # noqa: RUF009
+    run_dir: str | None = _option(None, "--run-dir", "where the run keeps all it makes; path or URI")
+    redo: str | None = _option(None, "--redo", "replace this stage and all after it", metavar="STAGE")
+    check: bool = _option(False, "--check", "validate, print the plan, do nothing")
+    print_config: bool = _option(False, "--print-config", "print the resolved config, do nothing")
+
+
+COMMON = ("overrides", "config", "run_dir", "redo", "check", "print_config")
+Command = Callable[[Options], None]
+
+
+def _command(*names: str, called: str | None = None, **others: Any) -> Callable[[Command], Command]:
+    """Adds a command that takes the named options, and `others`, which it declares differently.
+
+    typer reads a function's signature; so the command gets that of the options that it takes.
+    """
+    parameters = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=declared, annotation=f.type)
+        for f in fields(Options)
+        if (declared := others.get(f.name, f.metadata["typer"] if f.name in names else None)) is not None
+    ]
+
+    def add(function: Command) -> Command:
+        def command(**given: Any) -> None:
+            function(Options(**given))
+
+        command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+        app.command(called or function.__name__, help=function.__doc__)(command)
+        return function
+
+    return add
+
+
+@_command("corpus", "budget", *COMMON)
+def run(options: Options) -> None:
     """From a corpus to a ranked batch and a report: every stage, or those that are not committed yet."""
-    given = [*_corpus_override(corpus), *_budget_override(budget)]
-    _execute(None, given, overrides, config, run_dir, redo, check, print_config)
+    _execute(None, options)
 
 
-@app.command()
-def ingest(
-    overrides: Overrides = None,
-    corpus: Corpus = None,
-    config: Config = None,
-    run_dir: RunDirOption = None,
-    redo: Redo = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
+@_command("corpus", *COMMON)
+def ingest(options: Options) -> None:
     """Scan the corpus and decode it into clips and rejects."""
-    given = _corpus_override(corpus)
-    _execute(["manifest", "ingest"], given, overrides, config, run_dir, redo, check, print_config)
+    _execute(["manifest", "ingest"], options)
 
 
-def _add_stage(name: str, description: str) -> None:
-    """A command of one stage that has no options of its own."""
-
-    def command(
-        overrides: Overrides = None,
-        config: Config = None,
-        run_dir: RunDirOption = None,
-        redo: Redo = None,
-        check: Check = False,
-        print_config: PrintConfig = False,
-    ) -> None:
-        _execute([name], [], overrides, config, run_dir, redo, check, print_config)
-
-    app.command(name, help=description)(command)
+@_command(*COMMON)
+def pretrain(options: Options) -> None:
+    """Train the encoders on the clips, without labels."""
+    _execute(["pretrain"], options)
 
 
-_add_stage("pretrain", "Train the encoders on the clips, without labels.")
-_add_stage("embed", "Embed every clip with the trained encoders.")
+@_command(*COMMON)
+def embed(options: Options) -> None:
+    """Embed every clip with the trained encoders."""
+    _execute(["embed"], options)
 
 
-@app.command()
-def select(
-    overrides: Overrides = None,
-    embeddings: Embeddings = None,
-    budget: Budget = None,
-    out: Annotated[str | None, typer.Option("--out", help="run directory for the selection; with --embeddings")] = None,
-    config: Config = None,
-    run_dir: RunDirOption = None,
-    redo: Redo = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
+@_command("embeddings", "budget", "out", *COMMON)
+def select(options: Options) -> None:
     """Select the batch, from this run's embeddings or from a folder of embeddings made elsewhere."""
-    given = [*_budget_override(budget), *_embeddings_override(embeddings, out, run_dir)]
-    _execute(["select"], given, overrides, config, out or run_dir, redo, check, print_config)
+    _execute(["select"], options)
 
 
-_add_stage("report", "Write the report of a run.")
+@_command(*COMMON)
+def report(options: Options) -> None:
+    """Write the report of a run."""
+    _execute(["report"], options)
 
 
-@app.command()
-def evaluate(
-    overrides: Overrides = None,
-    labels: Labels = None,
-    embeddings: Embeddings = None,
-    out: Annotated[str | None, typer.Option("--out", help="run directory for the trials; with --embeddings")] = None,
-    config: Config = None,
-    run_dir: RunDirOption = None,
-    redo: Redo = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
+OUT_OF_TRIALS = typer.Option(None, "--out", help="run directory for the trials; with --embeddings")
+OUT_OF_SEARCH = typer.Option(None, "--out", help="run directory for the search; with --embeddings")
+
+
+@_command("labels", "embeddings", *COMMON, out=OUT_OF_TRIALS)
+def evaluate(options: Options) -> None:
     """Compare what labels buy with MMCSAL and with the methods that it replaces, on samples whose labels are known."""
-    _judge("evaluate", overrides, labels, embeddings, out, config, run_dir, redo, check, print_config)
+    _execute(["evaluate"], options, labels_of="evaluate")
 
 
-@app.command()
-def tune(
-    overrides: Overrides = None,
-    labels: Labels = None,
-    embeddings: Embeddings = None,
-    out: Annotated[str | None, typer.Option("--out", help="run directory for the search; with --embeddings")] = None,
-    config: Config = None,
-    run_dir: RunDirOption = None,
-    redo: Redo = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
+@_command("labels", "embeddings", *COMMON, out=OUT_OF_SEARCH)
+def tune(options: Options) -> None:
     """Search lambda_align, lambda_div or any key of `select`; with labels by what they buy, else by coverage."""
-    _judge("tune", overrides, labels, embeddings, out, config, run_dir, redo, check, print_config)
+    _execute(["tune"], options, labels_of="evaluate")
 
 
-@app.command()
-def finetune(
-    overrides: Overrides = None,
-    labels: Labels = None,
-    config: Config = None,
-    run_dir: RunDirOption = None,
-    redo: Redo = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
+@_command("labels", *COMMON)
+def finetune(options: Options) -> None:
     """Train the downstream classifier from labeled clips: both encoders and a linear layer on them side by side."""
-    given = _labels_override("finetune", labels)
-    _execute(["finetune"], given, overrides, config, run_dir, redo, check, print_config)
+    _execute(["finetune"], options, labels_of="finetune")
 
 
-@app.command("next-round")
-def next_round(
-    labels: Annotated[str, typer.Option("--labels", help="labels of all rounds so far; .csv or .parquet")],
-    overrides: Overrides = None,
-    budget: Budget = None,
-    config: Config = None,
-    run_dir: RunDirOption = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
+ALL_LABELS = typer.Option(..., "--labels", help="labels of all rounds so far; .csv or .parquet")
+WITHOUT_REDO = tuple(name for name in COMMON if name != "redo")
+
+
+@_command("budget", *WITHOUT_REDO, called="next-round", labels=ALL_LABELS)
+def next_round(options: Options) -> None:
     """Select once more, with the labels of the rounds so far: below the run, in `rounds/001` and so on."""
-    from mmcsal.config import load_config, storage_of
+    directory = _run_dir(options)
+    paths = options.config or _saved_config(options)
+    content = _content(paths, [*_overrides(options, "select"), *(options.overrides or [])], options)
+    from mmcsal.config import validated
     from mmcsal.distributed.run.rounds import config_of
-    from mmcsal.storage.rundir import RunDir
 
-    directory = RunDir(run_dir or "runs/default", storage_of(overrides or []))
-    paths = config or _saved_config(run_dir, overrides or [])
-    given = [f"select.labels={_quoted_path(labels)}", *_budget_override(budget)]
-    loaded = load_config(paths, [*given, *(overrides or [])])
-    _do(["select"], config_of(loaded, directory), None, check, print_config)
+    _do(["select"], config_of(validated(content, paths), directory), options)
 
 
-@app.command()
-def demo(
-    overrides: Overrides = None,
-    run_dir: RunDirOption = None,
-    redo: Redo = None,
-    check: Check = False,
-    print_config: PrintConfig = False,
-) -> None:
+@_command("overrides", "run_dir", "redo", "check", "print_config")
+def demo(options: Options) -> None:
     """Render a small corpus of real video files and run every stage on it."""
-    _execute(None, DEMO_OVERRIDES, overrides, None, run_dir, redo, check, print_config, fresh=True)
+    _execute(None, options, presets=DEMO_OVERRIDES, config_paths=())
 
 
-@app.command()
-def status(overrides: Overrides = None, run_dir: Annotated[str, typer.Option("--run-dir")] = "runs/default") -> None:
+@_command("overrides", run_dir=typer.Option(DEFAULT_RUN_DIR, "--run-dir"))
+def status(options: Options) -> None:
     """Print what a run has done and is doing."""
-    from mmcsal.config import storage_of
-    from mmcsal.storage.rundir import RunDir
-
-    directory = RunDir(run_dir, storage_of(overrides or []))
+    directory = _run_dir(options)
     if not directory.exists("status.json"):
-        raise InputError(f"no run in {run_dir!r}: there is no status.json; give the --run-dir of a run")
+        raise InputError(f"no run in {options.run_dir!r}: there is no status.json; give the --run-dir of a run")
     content = directory.read_json("status.json")
     if content["state"] == "running" and not directory.is_held():
         content |= {
@@ -220,87 +190,87 @@ def status(overrides: Overrides = None, run_dir: Annotated[str, typer.Option("--
         typer.echo(f"  {name:<9} " + ", ".join(f"{key} {value}" for key, value in facts.items() if value != ""))
 
 
-def _judge(
-    stage: str,
-    overrides: Sequence[str] | None,
-    labels: str | None,
-    embeddings: str | None,
-    out: str | None,
-    config: Sequence[str] | None,
-    run_dir: str | None,
-    redo: str | None,
-    check: bool,
-    print_config: bool,
-) -> None:
-    """A stage that needs embeddings, and labels to judge by."""
-    given = [*_embeddings_override(embeddings, out, run_dir), *_labels_override("evaluate", labels)]
-    _execute([stage], given, overrides, config, out or run_dir, redo, check, print_config)
-
-
 def _execute(
     stages: Sequence[str] | None,
-    given: Sequence[str],
-    overrides: Sequence[str] | None,
-    config_paths: Sequence[str] | None,
-    run_dir: str | None,
-    redo: str | None,
-    check: bool,
-    print_config: bool,
+    options: Options,
     *,
-    fresh: bool = False,
+    labels_of: str = "",
+    presets: Sequence[str] = (),
+    config_paths: Sequence[str] | None = None,
 ) -> None:
-    """Resolves the configuration, then checks, prints or runs; `stages` None = all of them."""
-    from mmcsal.config import load_config
+    """Resolves the configuration, then checks, prints or runs.
 
-    all_overrides = [*given, *(overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])]
-    if not config_paths and not fresh:
-        config_paths = _saved_config(run_dir, overrides or [])
-    _do(stages, load_config(config_paths, all_overrides), redo, check, print_config)
+    Args:
+        stages: None = all of them.
+        labels_of: the section of the configuration that `--labels` belongs to.
+        presets: overrides below those that the user gives.
+        config_paths: None = those of the user, or the one that the run was made with.
+    """
+    given, run_dir = _overrides(options, labels_of), options.out or options.run_dir
+    overrides = [*presets, *given, *(options.overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])]
+    paths = (options.config or _saved_config(options)) if config_paths is None else config_paths
+    content = _content(paths, overrides, options, reads_corpus=stages is None or "manifest" in stages)
+    from mmcsal.config import validated
+
+    _do(stages, validated(content, paths), options)
 
 
-def _do(stages: Sequence[str] | None, config: "RunConfig", redo: str | None, check: bool, print_config: bool) -> None:
+def _content(
+    paths: Sequence[str], overrides: Sequence[str], options: Options, *, reads_corpus: bool = False
+) -> "Content":
+    """What the configuration says; inputs that it names and that are not there are told before anything is loaded."""
+    from mmcsal.config_source import read_content
+    from mmcsal.early_checks import check_corpus_exists, check_embeddings_exist
+
+    content = read_content(paths, overrides)
+    if not options.print_config:
+        check_embeddings_exist(content)
+    if reads_corpus and not (options.print_config or options.check or content.get("embeddings")):
+        check_corpus_exists(content)
+    return content
+
+
+def _do(stages: Sequence[str] | None, config: "RunConfig", options: Options) -> None:
     from mmcsal.config import to_yaml
 
-    if print_config:
+    if options.print_config:
         typer.echo(to_yaml(config), nl=False)
         return
     from mmcsal.contracts.stages import STAGE_NAMES
     from mmcsal.distributed.run.command import check_stages, execute_stages
 
     stages = stages or STAGE_NAMES
-    if redo is not None and redo not in stages:
-        raise InputError(f"--redo {redo!r} is not a stage of this command; choose from {', '.join(stages)}")
-    if check:
-        for line in check_stages(config, stages, redo):
+    if options.redo is not None and options.redo not in stages:
+        raise InputError(f"--redo {options.redo!r} is not a stage of this command; choose from {', '.join(stages)}")
+    if options.check:
+        for line in check_stages(config, stages, options.redo):
             typer.echo(line)
         return
-    execute_stages(config, stages, redo)
+    execute_stages(config, stages, options.redo)
 
 
-def _saved_config(run_dir: str | None, overrides: Sequence[str]) -> list[str]:
-    """The configuration that a run was made with, so that a later command need not repeat it."""
-    from mmcsal.config import storage_of
+def _run_dir(options: Options) -> "RunDir":
+    from mmcsal.config_source import storage_of
     from mmcsal.storage.rundir import RunDir
 
-    directory = RunDir(run_dir or "runs/default", storage_of(overrides))
+    return RunDir(options.out or options.run_dir or DEFAULT_RUN_DIR, storage_of(options.overrides or []))
+
+
+def _saved_config(options: Options) -> list[str]:
+    """The configuration that a run was made with, so that a later command need not repeat it."""
+    directory = _run_dir(options)
     directory.check_reachable()
     return [f"{directory.uri}/config.yaml"] if directory.exists("config.yaml") else []
 
 
-def _corpus_override(corpus: str | None) -> list[str]:
-    return [] if corpus is None else [f"corpus={_quoted_path(corpus)}"]
-
-
-def _embeddings_override(embeddings: str | None, out: str | None, run_dir: str | None) -> list[str]:
-    if out and run_dir:
+def _overrides(options: Options, labels_of: str) -> list[str]:
+    """What the options say, as overrides of the configuration."""
+    if options.out and options.run_dir:
         raise InputError("--out and --run-dir name the same thing; give one of them")
-    if embeddings and not (out or run_dir):
+    if options.embeddings and not (options.out or options.run_dir):
         raise InputError("--embeddings needs --out, the folder that the result is written to")
-    return [f"embeddings={_quoted_path(embeddings)}"] if embeddings else []
-
-
-def _labels_override(section: str, labels: str | None) -> list[str]:
-    return [f"{section}.labels={_quoted_path(labels)}"] if labels else []
+    paths = {"corpus": options.corpus, "embeddings": options.embeddings, f"{labels_of}.labels": options.labels}
+    return [*(f"{key}={_quoted_path(path)}" for key, path in paths.items() if path), *_budget_override(options.budget)]
 
 
 def _budget_override(budget: str | None) -> list[str]:

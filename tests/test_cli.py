@@ -1,6 +1,8 @@
 """The command as a user meets it: every bad input ends with its exit code and one line that says what to do."""
 
+import inspect
 import runpy
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +10,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmcsal.cli import main
+from mmcsal.cli import Options, app, main
 from mmcsal.config import RunConfig
 from mmcsal.distributed.run.status import Status
 from mmcsal.storage.rundir import RunDir
 
 JOBS = Path(__file__).parents[1] / "jobs"
+# What takes a second and more to import, or brings along what does.
+SLOW = "torch ray numba scipy pandas matplotlib av decord pyarrow.dataset mmcsal.config mmcsal.selection"
+# Runs the command with the arguments behind it; the last line names what of SLOW was imported meanwhile.
+TELLING_IMPORTS = f"""
+import atexit, sys
+slow = set({SLOW.split()!r})
+atexit.register(lambda: print("imported:", *sorted(slow & set(sys.modules))))
+from mmcsal.cli import Options, app, main
+main()
+"""
 
 
 @dataclass
@@ -53,6 +65,73 @@ def refused(mmcsal):
         return last
 
     return run
+
+
+@pytest.fixture
+def imports(tmp_path):
+    """What a command prints, and which of the slow modules it imports."""
+
+    def run(*arguments: str, before: str = "") -> tuple[str, list[str]]:
+        program = [sys.executable, "-c", before + TELLING_IMPORTS, *arguments]
+        done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+        *told, last = done.stdout.splitlines()
+        name, *imported = last.split()
+        assert name == "imported:", done
+        return "\n".join(told) + done.stderr, imported
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--help", "Commands:"),
+        ("run --help", "--corpus"),
+        ("next-round --help", "--labels"),
+        ("status --run-dir nowhere", "no status.json"),
+        ("status --run-dir nowhere storage.lease_s=9", "no status.json"),
+        ("run --corpus nowhere", "nowhere' does not exist"),
+        ("ingest --corpus nowhere.csv", "nowhere.csv' does not exist"),
+        ("run --corpus nowhere --config there.yaml seed=3", "nowhere' does not exist"),
+        ("select --embeddings nowhere --budget 3 --out o", "nowhere' does not exist"),
+        ("evaluate --embeddings nowhere --out o", "nowhere' does not exist"),
+        ("tune --check --embeddings nowhere --out o", "nowhere' does not exist"),
+        ("select --config nowhere.yaml", "config file 'nowhere.yaml' cannot be read"),
+        ("run storage.max_attempst=3", "did you mean 'storage.max_attempts'"),
+    ],
+)
+def test_help_status_and_wrong_paths_answer_before_anything_slow_is_imported(imports, tmp_path, arguments, told):
+    (tmp_path / "there.yaml").write_text("media: {window_s: 2.0}\n")
+    text, imported = imports(*arguments.split())
+    assert told in text
+    assert imported == []
+    assert [path.name for path in tmp_path.iterdir()] == ["there.yaml"], "nothing is written"
+
+
+def test_the_status_of_a_run_is_told_before_anything_slow_is_imported(imports, tmp_path):
+    Status(RunDir(str(tmp_path / "r"))).finish("done", 0)
+    assert imports("status", "--run-dir", "r")[1] == []
+
+
+def test_slow_imports_would_be_seen(imports):
+    assert "pyarrow.dataset" in imports("--help", before="import pyarrow.dataset")[1]
+
+
+def test_a_corpus_that_is_gone_does_not_stop_a_run_that_has_its_manifest(mmcsal, tmp_path):
+    """Told by what comes after: the manifest that is there is of other settings than these."""
+    RunDir(str(tmp_path / "r")).begin("manifest", {"corpus": "another"})
+    RunDir(str(tmp_path / "r")).commit("manifest", {"settings": {"corpus": "another"}, "digest": ""})
+    done = mmcsal("run", "--corpus", "nowhere", "--run-dir", "r")
+    assert "does not exist" not in done.stderr
+    assert "--redo manifest" in done.stderr
+
+
+def test_options_are_declared_once_and_commands_take_one_argument():
+    for command in app.registered_commands:
+        assert command.callback is not None
+        declared = inspect.signature(command.callback).parameters
+        assert set(declared) <= set(Options.__dataclass_fields__)
+        assert list(declared) == [name for name in Options.__dataclass_fields__ if name in declared], "in one order"
 
 
 def test_a_corpus_that_is_not_there(refused):

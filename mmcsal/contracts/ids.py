@@ -1,12 +1,51 @@
-"""Stable hashes of sample ids: the one source of partitions, samples and tie-breaks.
+"""Sample ids: as callers may give them; and their stable hashes, the one source of partitions, samples, tie-breaks.
 
 Nothing depends on the number of workers, on row order or on Python's own (salted) hash.
 """
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
+
+from mmcsal.contracts.errors import InputError
+
+
+def as_ids(given: Iterable[Any], *, what: str) -> list[str]:
+    """Ids as tables hold them: strings as they are, integers (of Python, numpy, ...) as their decimal digits.
+
+    Raises: InputError: they are neither, or a mixture, where 7 and "7" would be one id; `what` stands in the error.
+    """
+    if isinstance(given, str | bytes):
+        raise InputError(f"{what}: {given!r} is one {type(given).__name__}, expected a list of ids")
+    ids: list[Any] = getattr(given, "tolist", lambda: list(given))()
+    if all(map(_is_text, {*map(type, ids)})):
+        return ids
+    is_fitting = _is_text if _is_text(type(ids[0])) else _is_integer
+    for sample_id in ids:
+        kind = type(sample_id)
+        if not is_fitting(kind):
+            raise InputError(f"{what}: {sample_id!r} is of type {kind.__name__}; expected all strings or all integers")
+    return [str(int(sample_id)) for sample_id in ids]
+
+
+def as_id(given: Any, *, what: str) -> str:
+    """One id, as in `as_ids`."""
+    kind = type(given)
+    if _is_text(kind):
+        return str(given)
+    if _is_integer(kind):
+        return str(int(given))
+    raise InputError(f"{what}: {given!r} is of type {kind.__name__}; expected an id, a string or an integer")
+
+
+def _is_text(kind: type) -> bool:
+    return issubclass(kind, str)
+
+
+def _is_integer(kind: type) -> bool:
+    return issubclass(kind, int | np.integer) and kind is not bool
 
 
 def hash_id(sample_id: str, *, salt: str = "") -> int:

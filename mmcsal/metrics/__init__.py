@@ -1,26 +1,35 @@
-"""Measures of embeddings and of what they are worth, one a file, torch only.
+"""Measures of embeddings and of what they are worth, one a file.
+
+Those of a space take arrays of numpy as well as tensors of PyTorch, and need numpy alone; the others, which training
+asks for, come with the extra `train`.
 
 Shape suffixes beside those of `mmcsal.contracts`:
 
-=====  ==========================================
-A, B   clusters of one clustering, of another
-C      classes
-K      prototypes
-M      bins of confidence
-=====  ==========================================
-"""
+=====  ==================================="""
 
 from mmcsal.metrics.effective_rank import effective_rank
 from mmcsal.metrics.gap import modality_gap
-from mmcsal.metrics.knn_probe import knn_accuracy
-from mmcsal.metrics.linear_probe import linear_accuracy
-from mmcsal.metrics.mix import mix
-from mmcsal.metrics.nmi import cluster_nmi
 from mmcsal.metrics.pair_distance import positive_pair_distance
-from mmcsal.metrics.prototype_usage import prototype_usage
 from mmcsal.metrics.retrieval import class_recall_at_1, recall_at_1
-from mmcsal.metrics.retrieval_loss import retrieval_loss
 from mmcsal.metrics.uniformity import uniformity
+
+OF_TRAINING = ("cluster_nmi", "knn_accuracy", "linear_accuracy", "mix", "prototype_usage", "retrieval_loss")
+try:
+    from mmcsal.metrics.knn_probe import knn_accuracy
+    from mmcsal.metrics.linear_probe import linear_accuracy
+    from mmcsal.metrics.mix import mix
+    from mmcsal.metrics.nmi import cluster_nmi
+    from mmcsal.metrics.prototype_usage import prototype_usage
+    from mmcsal.metrics.retrieval_loss import retrieval_loss
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+
+    def __getattr__(name: str) -> object:
+        if name in OF_TRAINING:
+            raise ImportError(f"mmcsal.metrics.{name} needs PyTorch: pip install 'mmcsal[train]'")
+        raise AttributeError(f"module 'mmcsal.metrics' has no attribute {name!r}")
+
 
 __all__ = [
     "class_recall_at_1",

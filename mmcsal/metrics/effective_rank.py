@@ -1,10 +1,9 @@
 """How many dimensions embeddings make use of."""
 
-import torch
-from torch import Tensor
+from mmcsal.metrics.arrays import Array, as_float64, namespace_of
 
 
-def effective_rank(x_ND: Tensor) -> Tensor:
+def effective_rank(x_ND: Array) -> Array:
     """exp of the entropy of the singular values of the centred embeddings, as shares of their sum.
 
     Args:
@@ -15,6 +14,7 @@ def effective_rank(x_ND: Tensor) -> Tensor:
     """
     if x_ND.ndim != 2 or len(x_ND) < 2:
         raise ValueError(f"effective_rank: expected [N >= 2, D], got {tuple(x_ND.shape)}")
-    values = torch.linalg.svdvals((x_ND - x_ND.mean(dim=0)).double())
-    share = values / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
-    return torch.special.entr(share).sum().exp()
+    xp = namespace_of(x_ND)
+    values = xp.linalg.svdvals(as_float64(x_ND - x_ND.mean(axis=0)))
+    share = values[values > 0] / values.sum()  # of none where all lie in one point
+    return xp.exp(-(share * xp.log(share)).sum())

@@ -1,11 +1,10 @@
 """Modality gap."""
 
-from torch import Tensor
-
+from mmcsal.metrics.arrays import Array, namespace_of
 from mmcsal.metrics.checks import check_pairs
 
 
-def modality_gap(a_ND: Tensor, b_ND: Tensor) -> Tensor:
+def modality_gap(a_ND: Array, b_ND: Array) -> Array:
     """Euclidean distance between the centroids of two modalities' embeddings.
 
     Two samples of one distribution are apart by about sqrt(2 / N) as well: that is the floor.
@@ -17,4 +16,4 @@ def modality_gap(a_ND: Tensor, b_ND: Tensor) -> Tensor:
     Source: Liang et al., "Mind the Gap", NeurIPS 2022.
     """
     check_pairs(a_ND, b_ND)
-    return (a_ND.mean(dim=0) - b_ND.mean(dim=0)).norm()
+    return namespace_of(a_ND).linalg.norm(a_ND.mean(axis=0) - b_ND.mean(axis=0))

@@ -3,12 +3,11 @@
 Source: Wang & Isola, "Understanding Contrastive Representation Learning", ICML 2020.
 """
 
-from torch import Tensor
-
+from mmcsal.metrics.arrays import Array
 from mmcsal.metrics.checks import check_pairs
 
 
-def positive_pair_distance(a_ND: Tensor, b_ND: Tensor) -> Tensor:
+def positive_pair_distance(a_ND: Array, b_ND: Array) -> Array:
     """Mean squared distance of true pairs.
 
     Args:
@@ -17,4 +16,4 @@ def positive_pair_distance(a_ND: Tensor, b_ND: Tensor) -> Tensor:
     Raises: ValueError: shapes differ, or N == 0.
     """
     check_pairs(a_ND, b_ND)
-    return (a_ND - b_ND).square().sum(dim=1).mean()
+    return ((a_ND - b_ND) ** 2).sum(axis=1).mean()

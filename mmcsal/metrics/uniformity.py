@@ -5,11 +5,10 @@ Source: Wang & Isola, "Understanding Contrastive Representation Learning", ICML 
 
 import math
 
-import torch
-from torch import Tensor
+from mmcsal.metrics.arrays import Array, namespace_of
 
 
-def uniformity(x_ND: Tensor) -> Tensor:
+def uniformity(x_ND: Array) -> Array:
     """log of the mean of exp(-2 d^2) over all pairs of different rows.
 
     Args:
@@ -19,7 +18,7 @@ def uniformity(x_ND: Tensor) -> Tensor:
     """
     if x_ND.ndim != 2 or len(x_ND) < 2:
         raise ValueError(f"uniformity: expected [N >= 2, D], got {tuple(x_ND.shape)}")
-    num_rows = len(x_ND)
-    exponent_NN = -2 * (2 - 2 * x_ND @ x_ND.T).clamp_min(0)
-    exponent_NN.fill_diagonal_(-torch.inf)
-    return exponent_NN.flatten().logsumexp(dim=0) - math.log(num_rows * (num_rows - 1))
+    xp, num_rows = namespace_of(x_ND), len(x_ND)
+    exponent_NN = -2 * (2 - 2 * x_ND @ x_ND.T).clip(min=0)  # in [-8, 0]: their exponentials can be summed as they are
+    is_other_NN = 1 - xp.eye(num_rows, dtype=x_ND.dtype, device=x_ND.device)
+    return xp.log((xp.exp(exponent_NN) * is_other_NN).sum()) - math.log(num_rows * (num_rows - 1))

@@ -3,13 +3,14 @@
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
 from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.ids import as_ids
 from mmcsal.selection.pipeline import select
 from mmcsal.selection.result import Selection
 from mmcsal.selection.runner import LocalRunner
@@ -22,15 +23,24 @@ MIN_SHARD_ROWS, MAX_SHARD_ROWS = 16384, 65536
 MAX_THREADS = 16
 
 
+class Tensor(Protocol):
+    """Of PyTorch, which this package does not import."""
+
+    def detach(self) -> Any: ...
+
+
+Array = np.ndarray | Tensor
+
+
 def select_pairs(
-    a_ND: np.ndarray,
-    v_ND: np.ndarray,
+    a_ND: Array,
+    v_ND: Array,
     budget: int | float | TotalCost,
     *,
-    sample_ids: Iterable[str] | None = None,
-    labeled: Iterable[str] | None = None,
-    costs: np.ndarray | None = None,
-    weights: np.ndarray | None = None,
+    sample_ids: Iterable[str] | Iterable[int] | None = None,
+    labeled: Iterable[str] | Iterable[int] | None = None,
+    costs: Array | None = None,
+    weights: Array | None = None,
     columns: Mapping[str, Sequence[str]] | None = None,
     config: SelectSpec | None = None,
     seed: int = 0,
@@ -44,10 +54,13 @@ def select_pairs(
 
     Args:
         a_ND, v_ND: embeddings of the two modalities, [N, Da] and [N, Dv]; the widths may differ. Rows are normalised.
+            Arrays, or tensors of PyTorch of any float type, on any device, with or without gradient.
         budget: how many to select: a count, or a fraction in (0, 1) of the samples that may still be selected; with
             `costs`, what they may cost in all (a number, or TotalCost).
-        sample_ids: unique ids, in the order of the rows; "0", "1", ... by default.
+        sample_ids: unique ids, in the order of the rows; "0", "1", ... by default. Strings, or integers: the ids are
+            then their decimal digits, "17" for 17, in all tables and in the ids of `config`.
         labeled: ids in the pool that have labels already: they cover what lies around them and are never selected.
+            Strings, or integers.
         costs: what each sample costs to label, [N], above 0.
         weights: how much each sample of the pool counts, [N], 0 or more; only their ratios matter.
         columns: values by row, for the quotas of `config`.
@@ -67,7 +80,7 @@ def select_pairs(
         raise InputError(f"v_ND: {len(v_ND)} rows, but a_ND has {len(a_ND)}; row i of both must be the same sample")
     ids = _ids(sample_ids, len(a_ND))
     given = {COST: costs, WEIGHT: weights, **(columns or {})}
-    table = _columns(ids, {name: values for name, values in given.items() if values is not None})
+    table = _columns(ids, {name: _array(values) for name, values in given.items() if values is not None})
     num_threads = min(os.cpu_count() or 1, MAX_THREADS)
     shard_rows = int(np.clip(-(-len(ids) // num_threads), MIN_SHARD_ROWS, MAX_SHARD_ROWS))
     shards = [_shard(ids, a_ND, v_ND, start, shard_rows, seed) for start in range(0, max(len(ids), 1), shard_rows)]
@@ -76,13 +89,14 @@ def select_pairs(
 
 def request_of(
     spec: SelectSpec,
-    labeled: Iterable[str] | None,
+    labeled: Iterable[str] | Iterable[int] | None,
     columns: pa.Table | None,
     seed: int,
     classifier: FusedClassifier | None = None,
 ) -> Request:
     """What `select` is asked; arguments as in `select_pairs`."""
-    return Request(spec, salt_of(seed), () if labeled is None else tuple(labeled), columns, classifier)
+    ids = () if labeled is None else tuple(as_ids(labeled, what="labeled"))
+    return Request(spec, salt_of(seed), ids, columns, classifier)
 
 
 def salt_of(seed: int) -> str:
@@ -122,20 +136,26 @@ def _columns(ids: pa.StringArray, given: Mapping[str, Any]) -> pa.Table | None:
     return pa.table({"sample_id": ids, **{name: pa.array(values) for name, values in given.items()}}) if given else None
 
 
-def _ids(sample_ids: Iterable[str] | None, num_rows: int) -> pa.StringArray:
+def _ids(sample_ids: Iterable[Any] | None, num_rows: int) -> pa.StringArray:
     if sample_ids is None:
         return pa.array(np.arange(num_rows)).cast(pa.string())
-    names = list(sample_ids)
+    names = as_ids(sample_ids, what="sample_ids")
     if len(names) != num_rows:
         raise InputError(f"sample_ids: {len(names)} ids for {num_rows} rows of a_ND; pass one id a row")
-    try:
-        return pa.array(names, pa.string())
-    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-        raise InputError(f"sample_ids: expected strings ({error})") from error
+    return pa.array(names, pa.string())
 
 
-def _vectors(x_ND: np.ndarray, name: str) -> np.ndarray:
-    array = np.asarray(x_ND)
+def _array(values: Any) -> Any:
+    """What numpy can read: of a tensor its values, without gradient and from whatever device."""
+    if not hasattr(values, "detach"):
+        return values
+    tensor = values.detach().cpu()
+    is_narrow = tensor.is_floating_point() and tensor.element_size() < 4  # numpy has no bfloat16
+    return (tensor.float() if is_narrow else tensor).numpy()
+
+
+def _vectors(x_ND: Array, name: str) -> np.ndarray:
+    array = np.asarray(_array(x_ND))
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise InputError(f"{name}: shape {array.shape} of {array.dtype}, expected numbers of shape [N, D]")
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is reported with its id

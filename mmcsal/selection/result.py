@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from mmcsal.contracts.candidate import CANDIDATE
 from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.ids import as_id
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.selection import SELECTION
 from mmcsal.contracts.table import conform
-from mmcsal.selection import explain
+from mmcsal.selection import display, explain
 from mmcsal.selection.numerics.kernel import ONE
 from mmcsal.selection.numerics.quantize import UNIT
 from mmcsal.selection.objective.alignment import alignment_of
@@ -27,6 +28,9 @@ from mmcsal.selection.scaleout.plan import Plan
 from mmcsal.selection.scaleout.request import Pool, Request
 from mmcsal.selection.scaleout.shard import BadRow
 from mmcsal.selection.scaleout.subproblem import RowAssignments, SubproblemSolution
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MAX_EVALUATED_ROWS = 1024
 LINEAR_WARNING = (
@@ -49,10 +53,23 @@ class Selection:
     evaluation: Evaluation
     labeled: frozenset[str] = field(default_factory=frozenset)
 
+    def __repr__(self) -> str:
+        return f"<{display.as_line(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        return display.as_html(self.table, self.summary)
+
     @property
     def sample_ids(self) -> list[str]:
         """The selected ids in the order of their ranks."""
         return self.table["sample_id"].to_pylist()
+
+    def to_pandas(self) -> "DataFrame":
+        """`table` as a pandas DataFrame.
+
+        Raises: ModuleNotFoundError: pandas is not installed; it comes with the extra `notebook`.
+        """
+        return display.as_pandas(self.table)
 
     def with_uris(self, uris: pa.Table) -> "Selection":
         """The same selection with the `uri` of each pick, from a table of `sample_id` and `uri`; null where unknown."""
@@ -63,11 +80,13 @@ class Selection:
         picked = pc.take(uris["uri"], place).cast(pa.string())
         return replace(self, table=self.table.set_column(column, self.table.schema.field(column), picked))
 
-    def explain(self, sample_id: str) -> str:
+    def explain(self, sample_id: str | int) -> str:
         """Why a sample was selected or not, as one sentence or two.
 
-        Raises: InputError: the solver did not see this id.
+        Args: sample_id: as `select_pairs` took it; an integer stands for its decimal digits.
+        Raises: InputError: the solver did not see this id, or it is neither a string nor an integer.
         """
+        sample_id = as_id(sample_id, what="explain")
         row = explain.find(self.table, sample_id)
         if row is not None:
             return explain.why_selected(row)

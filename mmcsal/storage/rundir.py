@@ -23,16 +23,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.storage.lease import Lease
 from mmcsal.storage.uri import StorageSpec, check_reachable, explained, open_uri
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 STARTED, COMMITTED = "_STARTED.json", "_COMMITTED.json"
 PART_NAME = "part-{:05d}.parquet"
@@ -149,8 +151,10 @@ class RunDir:
     def part_paths(self, folder: str) -> list[str]:
         return [self.path(folder, name) for name in self.parts(folder)]
 
-    def dataset(self, folder: str, schema: pa.Schema | None = None) -> ds.Dataset:
+    def dataset(self, folder: str, schema: pa.Schema | None = None) -> "ds.Dataset":
         """A folder's table, lazily; an empty one where `schema` is given and nothing was written."""
+        import pyarrow.dataset as ds  # imports pandas where there is one: a second that `mmcsal status` can do without
+
         paths = self.part_paths(folder)
         if not paths and schema is not None:
             return ds.dataset(schema.empty_table())

@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,12 +139,91 @@ def bad(x_ND, row, value):
         ({"costs": np.ones(3)}, InputError, "cost: 3 values for 800 rows"),
         ({"sample_ids": ["a"]}, InputError, "1 ids for 800 rows"),
         ({"sample_ids": ["a", "b"] * 400}, TableError, "2 sample_ids occur more than once"),
-        ({"sample_ids": list(range(800))}, InputError, "expected strings"),
+        ({"sample_ids": [*range(799), 7]}, TableError, r"1 sample_ids occur more than once.*'7'"),
+        (
+            {"sample_ids": ["7", *range(799)]},
+            InputError,
+            "sample_ids: 0 is of type int; expected all strings",
+        ),
+        ({"sample_ids": [*range(799), "7"]}, InputError, "sample_ids: '7' is of type str; expected all strings or all"),
+        ({"sample_ids": [*range(799), True]}, InputError, "sample_ids: True is of type bool"),
+        ({"sample_ids": np.arange(800) / 2}, InputError, "sample_ids: 0.0 is of type float"),
+        ({"sample_ids": [None] * 800}, InputError, "sample_ids: None is of type NoneType"),
+        ({"sample_ids": np.arange(800).astype("S3")}, InputError, "sample_ids: b'0' is of type bytes"),
+        ({"sample_ids": "0" * 800}, InputError, "is one str, expected a list of ids"),
+        ({"labeled": [1.0]}, InputError, "labeled: 1.0 is of type float"),
+        ({"labeled": [800]}, InputError, "1 of 1 ids .*'800'"),
     ],
 )
 def test_wrong_arguments_are_told(pool, arguments, kind, message):
     with pytest.raises(kind, match=message):
         select_pairs(pool.a_ND, pool.v_ND, **{"budget": 10, **arguments})
+
+
+INTEGERS = [np.int8, np.uint8, np.int32, np.uint32, np.int64, np.uint64]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_integer_ids_are_their_decimal_digits(views, data):
+    pool, dtype = views(60, seed=1), data.draw(st.sampled_from([int, *INTEGERS]))
+    limits = np.iinfo(np.int64 if dtype is int else dtype)
+    bounds = st.integers(int(limits.min), int(limits.max))
+    numbers = data.draw(st.lists(bounds, min_size=60, max_size=60, unique=True))
+    ids = data.draw(st.sampled_from([tuple, list, iter]))(numbers) if dtype is int else np.array(numbers, dtype)
+    mine = select_pairs(pool.a_ND, pool.v_ND, 8, sample_ids=ids, labeled=numbers[:3])
+    texts = [str(number) for number in numbers]
+    same = select_pairs(pool.a_ND, pool.v_ND, 8, sample_ids=texts, labeled=texts[:3])
+    assert mine.table.equals(same.table)
+    assert mine.represented.equals(same.represented)
+    assert all(mine.explain(number) == same.explain(str(number)) for number in numbers)
+
+
+def test_ids_may_be_integers_beyond_64_bits(views):
+    pool, ids = views(10, seed=1), [2**70 + i for i in range(10)]
+    assert set(map(int, select_pairs(pool.a_ND, pool.v_ND, 10, sample_ids=ids).sample_ids)) == set(ids)
+
+
+FLOATS = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("has_gradient", [False, True])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_tensors_of_any_float_type_are_taken(pool, dtype, has_gradient):
+    a_ND, v_ND = (torch.tensor(x_ND, dtype=dtype, requires_grad=has_gradient) for x_ND in (pool.a_ND, pool.v_ND))
+    arrays = (x_ND.detach().double().numpy() for x_ND in (a_ND, v_ND))
+    assert select_pairs(a_ND, v_ND, 20).table.equals(select_pairs(*arrays, 20).table)
+
+
+def test_tensors_may_lie_on_any_device(pool):
+    """A device that is not there to be had in tests: what comes from it has to be asked for by `cpu()`."""
+
+    class OnDevice(torch.Tensor):
+        def numpy(self, **_):
+            raise TypeError("can't convert a tensor of this device")
+
+        def __array__(self, *_):
+            raise TypeError("can't convert a tensor of this device")
+
+        def cpu(self):
+            return self.as_subclass(torch.Tensor)
+
+    a_ND, v_ND = (torch.tensor(x_ND).as_subclass(OnDevice) for x_ND in (pool.a_ND, pool.v_ND))
+    assert select_pairs(a_ND, v_ND, 20).table.equals(select_pairs(pool.a_ND, pool.v_ND, 20).table)
+
+
+def test_costs_weights_and_ids_may_be_tensors(pool):
+    ids, costs = torch.arange(800), torch.rand(800, dtype=torch.float64, requires_grad=True) + 0.1
+    weights = torch.randint(1, 4, (800,))
+    mine = select_pairs(pool.a_ND, pool.v_ND, 5.0, sample_ids=ids, costs=costs, weights=weights.bfloat16())
+    arrays = {"costs": costs.detach().numpy(), "weights": weights.numpy().astype(np.float64)}
+    assert mine.table.equals(select_pairs(pool.a_ND, pool.v_ND, 5.0, **arrays).table)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bool])
+def test_tensors_of_other_types_are_told(pool, dtype):
+    with pytest.raises(InputError, match=r"a_ND: shape .* expected numbers of shape"):
+        select_pairs(torch.ones(800, 4, dtype=dtype), pool.v_ND, 5)
 
 
 def test_wrong_vectors_are_told(pool):

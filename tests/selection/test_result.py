@@ -1,6 +1,11 @@
+import sys
+from html.parser import HTMLParser
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmcsal.contracts.candidate import CANDIDATE
 from mmcsal.contracts.errors import InputError
@@ -8,6 +13,7 @@ from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.selection import SELECTION
 from mmcsal.selection import SelectSpec, select_pairs
 from mmcsal.selection.api import request_of, salt_of
+from mmcsal.selection.display import MAX_CELL_CHARS, NUM_SHOWN, SHOWN
 from mmcsal.selection.pipeline import select
 from mmcsal.selection.runner import LocalRunner
 from mmcsal.selection.scaleout.shard import Shard
@@ -70,6 +76,79 @@ def test_answers_carry_numbers(selection):
     assert "labeled already" in selection.explain("7")
     with pytest.raises(InputError, match="'600'"):
         selection.explain("600")
+
+
+@pytest.mark.parametrize("wrong", [7.0, None, b"7", True, ["7"], np.float64(7), np.True_])
+def test_an_id_of_a_wrong_type_is_told(selection, wrong):
+    with pytest.raises(InputError, match=r"explain: .* is of type .*; expected an id, a string or an integer"):
+        selection.explain(wrong)
+
+
+@pytest.mark.parametrize("kind", [int, np.int32, np.uint64, str, np.str_])
+def test_an_integer_asks_for_its_decimal_digits(selection, kind):
+    assert selection.explain(kind(7)) == selection.explain("7")
+
+
+def test_a_selection_shows_itself_in_a_line(selection, pool):
+    covered, at_random = (selection.summary[key] for key in ("coverage", "coverage_random"))
+    assert repr(selection) == (
+        "<Selection of 30 of 600 samples by mmcsal, 2 labeled before: "
+        f"covers {covered:.3f} of the pool, random picks {at_random:.3f}>"
+    )
+    assert covered > at_random
+    assert "labeled before" not in repr(select_pairs(pool.a_ND, pool.v_ND, 3))
+
+
+class _Cells(HTMLParser):
+    """The texts of a table's cells, and every tag."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.cells, self.tags = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        if self.tags[-1] in ("td", "th"):
+            self.cells.append(data)
+
+
+def test_a_notebook_shows_the_first_ranks(selection):
+    shown = _Cells(selection._repr_html_())
+    rows = [shown.cells[i : i + len(SHOWN)] for i in range(0, len(shown.cells), len(SHOWN))]
+    assert rows[0] == list(SHOWN)
+    assert [row[1] for row in rows[1:]] == selection.sample_ids[:NUM_SHOWN]
+    assert "and 20 more" in selection._repr_html_()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1), min_size=3, max_size=3, unique=True))
+def test_a_notebook_shows_ids_as_they_are(ids):
+    """Whatever an id holds, `<script>` or `&lt;`, is text: no tag of it is a tag of the page."""
+    ids = [f"<script>{i}&lt;" for i in ids]
+    batch = select_pairs(np.eye(3), np.eye(3), 3, sample_ids=ids)
+    shown = _Cells(batch._repr_html_())
+    assert "script" not in shown.tags
+    assert {shown.cells[len(SHOWN) * row + 1] for row in (1, 2, 3)} == {_cut(i) for i in ids}
+    assert "more" not in batch._repr_html_()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_CELL_CHARS else f"{text[: MAX_CELL_CHARS - 1]}…"
+
+
+def test_a_data_frame_holds_the_table(selection):
+    frame = selection.to_pandas()
+    assert list(frame["sample_id"]) == selection.sample_ids
+    assert pa.Table.from_pandas(frame, SELECTION, preserve_index=False).equals(selection.table)
+
+
+def test_without_pandas_its_extra_is_named(selection, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'mmcsal\[notebook\]'"):
+        selection.to_pandas()
 
 
 def test_a_duplicate_is_told(pool):
