@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from typer.exceptions import TyperException
 
 from mmcsal.contracts.errors import InputError
 from tests.docs.pages import PAGES, ROOT, blocks, code_spans, name_of
@@ -23,6 +24,7 @@ BEGINNINGS = (
     "pip install ",
     "ray job submit ",
 )
+REFUSALS = (AssertionError, click.ClickException, TyperException, InputError, OSError, SyntaxError)
 
 
 def _of_blocks() -> list[tuple[str, str]]:
@@ -54,6 +56,7 @@ def test_a_command_would_be_accepted(page: str, command: str):
 @pytest.mark.parametrize(
     "mistake",
     [
+        "mmcsal runn",
         "mmcsal runn --budget 3",
         "mmcsal run --corpse clips",
         "mmcsal run selct.budget=3",
@@ -83,7 +86,7 @@ def test_a_command_would_be_accepted(page: str, command: str):
 )
 def test_a_mistake_is_seen(mistake: str):
     last = commands_of(mistake)[-1]
-    with pytest.raises((AssertionError, click.ClickException, InputError, OSError, SyntaxError)):
+    with pytest.raises(REFUSALS):
         check(last)
 
 

@@ -69,6 +69,6 @@ def test_a_mistake_is_seen(mistake: str, caplog: pytest.LogCaptureFixture):
 
 
 def test_the_form_is_accepted(caplog: pytest.LogCaptureFixture):
-    form = "Adds.\n\nArgs:\n    x: one.\n\nReturns:\n    it,\n    whole.\n\nRaises:\n    OSError: no.\n\nSource:\n    X."
+    form = "Add.\n\nArgs:\n    x: one.\n\nReturns:\n    it,\n    whole.\n\nRaises:\n    OSError: no.\n\nSource:\n    X."
     with caplog.at_level(logging.WARNING, logger="griffe"):
         assert _wrong(griffe.Docstring(form, parent=PARENT, lineno=1), caplog) == []
