@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 # Every worker of Ray is a process of its own: without compiled modules each spends seconds on imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install demo test lint check bench clean
+.PHONY: install demo test lint docs check bench clean
 
 install: .venv/.installed
 
@@ -14,7 +14,7 @@ install: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[run,dev]'
+	$(BIN)/uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[run,dev,docs]'
 	touch $@
 
 demo: install
@@ -31,8 +31,12 @@ lint: install
 	$(BIN)/lint-imports
 	@! git ls-files '*.py' | xargs wc -l | awk '$$1 > 400 && $$2 != "total"' | grep . # no file over 400 lines
 
+# The site of docs/ and the docstrings, in build/site; a warning is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # What CI runs: style and types first, they are quick.
-check: lint test
+check: lint docs test
 
 bench: install
 	$(BIN)/uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[run,dev,bench]'
