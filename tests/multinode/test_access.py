@@ -10,6 +10,7 @@ import pytest
 
 from cluster.local_cluster import LocalCluster
 
+pytestmark = pytest.mark.cluster
 TOKEN, WRONG = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 TIME_LIMIT_S = 60
 

@@ -4,11 +4,14 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from cluster.local_cluster import LocalCluster
 from cluster.processes import wait_until
 from mmcsal.storage.rundir import RunDir
 from tests.multinode.conftest import NUM_CLIPS
 
+pytestmark = pytest.mark.cluster
 TIME_LIMIT_S = 150
 GROUPS = {
     "cpu-decode": {

@@ -12,6 +12,7 @@ from cluster.local_cluster import LocalCluster
 from mmcsal.distributed.run.stages import STAGE_NAMES
 from mmcsal.storage.rundir import RunDir
 
+pytestmark = pytest.mark.cluster
 TIME_LIMIT_S = 480
 
 

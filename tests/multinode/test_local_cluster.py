@@ -11,6 +11,7 @@ import pytest
 from cluster.local_cluster import REPO, Job, LocalCluster
 from cluster.processes import marked_pids, wait_until
 
+pytestmark = pytest.mark.cluster
 TIME_LIMIT_S = 120
 DRIVER = str(Path(__file__).with_name("driver.py"))
 

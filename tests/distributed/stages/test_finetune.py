@@ -7,24 +7,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import ray
 import torch
 
 from mmcsal.cli import main
 from mmcsal.datasets.synthetic.corpus import read_truth
-from mmcsal.distributed.cluster.session import quiet_ray
 from mmcsal.distributed.workers.finetune import CLASSIFIER_FILE, FINAL_PART, FOLDER
 from mmcsal.distributed.workers.trainer import figures_of_part
 from mmcsal.labeling.labels import labeled_clips
 from mmcsal.storage.rundir import RunDir
 from tests.distributed.figures import has_checkpoint
 
+pytestmark = pytest.mark.usefixtures("shared_ray")
 RATES = ["finetune.learning_rate=0.003", "finetune.encoder_learning_rate=0.001"]
 SETTINGS = ["finetune.label_column=motion", "finetune.batch_size=16", *RATES]
 TIME_LIMIT_S = 180
@@ -39,17 +38,6 @@ class Done:
     @property
     def last_line(self) -> str:
         return self.stderr.strip().splitlines()[-1]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def session() -> Iterator[None]:
-    """A Ray of two CPUs, which hears of each epoch at once: the interval is that of two seconds else."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        quiet_ray()
-        yield
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +59,7 @@ def copies(undisturbed, tmp_path_factory) -> Callable[[], Path]:
 
 @pytest.fixture
 def finetune(monkeypatch, capsys) -> Callable[..., Done]:
-    """Runs the command in this process, in the session of this file."""
+    """Runs the command in this process and its Ray."""
 
     def run(run_dir: Path, labels: Path, *arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["mmcsal", *command(run_dir, labels), *arguments])

@@ -35,15 +35,11 @@ TIME_LIMIT_S = 240
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[None]:
-    """A Ray of two CPUs; dead workers are noticed at once, and a group that cannot start any more is given up soon."""
+def session(shared_ray) -> Iterator[None]:
+    """A group of workers that cannot start any more is given up soon: Ray Train has this from the driver."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
         environment.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")
-        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        quiet_ray()
         yield
-        ray.shutdown()
 
 
 def new_run(path: Path, *overrides: str) -> tuple[RunConfig, RunDir]:

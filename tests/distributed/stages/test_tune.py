@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from mmcsal.config import load_config
 from mmcsal.distributed.stages.tune import tuning_samples
@@ -21,6 +20,7 @@ from mmcsal.tuning.spec import with_settings
 from mmcsal.tuning.trial import measure
 from tests.distributed.pool import run_here, write_pool
 
+pytestmark = pytest.mark.usefixtures("shared_ray")
 NUM_TRIALS = 10
 SETTINGS = ["select.budget=24", f"tune.num_trials={NUM_TRIALS}", "tune.num_seeds=2", "tune.num_check_seeds=3"]
 TIME_LIMIT_S = 240
@@ -29,13 +29,6 @@ TIME_LIMIT_S = 240
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return write_pool(tmp_path_factory.mktemp("tune"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_cpus():
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def arguments_of(folder: Path, out: Path, *others: str) -> list[str]:
