@@ -102,7 +102,7 @@ def test_without_labels_a_grid_is_judged_by_coverage_and_what_refuses_is_told(fo
     """Random picks, the present setting, cover far less than those of mmcsal."""
     kinds = "[{kind: mmcsal}, {kind: random}, {kind: k_center, max_pool_size: 20}]"
     grid = [f"tune.space={{select.strategy: {{values: {kinds}}}}}", "tune.search=grid", "tune.early_stop=true"]
-    grid += ["select.strategy={kind: random}", "tune.num_check_seeds=8"]
+    grid += ["select.strategy={kind: random}", "tune.num_check_seeds=16"]
     code, out, told = run_here(monkeypatch, capsys, *arguments_of(folder, tmp_path / "o", *grid))
     assert code == 0, told
     assert "is better than the present one by +" in out
