@@ -22,7 +22,9 @@ os.environ.update(STORE_ENVIRONMENT)
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"
 
 TESTS = Path(__file__).parent
-LONGEST = ("multinode/test_faults", "distributed/run/test_run", "multinode", "object_store", "distributed", "training")
+LONGEST = ("multinode/test_faults", "distributed/run/test_run", "multinode", "object_store", "distributed", "training",
+           "report", "evaluation", "benchmarks", "media", "selection")  # fmt: skip
+SLOW = ("test_without_ray.py", "training/test_killed.py", "training/test_two_workers.py")
 
 # The same examples in every run: a failure that CI shows is one that anyone can see again.
 settings.register_profile("same_examples", derandomize=True)
@@ -32,6 +34,9 @@ settings.load_profile("same_examples")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that two workers end at about the same time."""
     items.sort(key=lambda item: _place(item.path.relative_to(TESTS).as_posix()))
+    for item in items:
+        if item.path.relative_to(TESTS).as_posix() in SLOW:
+            item.add_marker("slow")
 
 
 def _place(path: str) -> int:

@@ -13,6 +13,7 @@ from filelock import FileLock
 from mmcsal.cli import main
 from mmcsal.datasets.synthetic.corpus import SyntheticSpec, generate
 from mmcsal.storage.rundir import RunDir
+from tests.helpers import TIME_LIMIT_S
 
 BUDGET = 10
 SETTINGS = [
@@ -20,7 +21,6 @@ SETTINGS = [
     "ingest.samples_per_partition=8",
     "pretrain={epochs: 4, batch_size: 32}",
 ]
-TIME_LIMIT_S = 300
 
 
 # Ray Train hears so late of an epoch that there is time to kill its driver in between.

@@ -9,10 +9,10 @@ import pytest
 from cluster.local_cluster import LocalCluster
 from cluster.processes import wait_until
 from mmcsal.storage.rundir import RunDir
+from tests.helpers import TIME_LIMIT_S
 from tests.multinode.conftest import NUM_CLIPS
 
 pytestmark = pytest.mark.cluster
-TIME_LIMIT_S = 150
 GROUPS = {
     "cpu-decode": {
         "resources": {"CPU": 1, "object_store_memory": 100_000_000},

@@ -11,9 +11,9 @@ from benchmarks.campaign import STAGES, Fault, Loss, Scene, cut_link, lose_node,
 from cluster.local_cluster import REPO, LocalCluster
 from mmcsal.distributed.run.stages import STAGE_NAMES
 from mmcsal.storage.rundir import RunDir
+from tests.helpers import TIME_LIMIT_S
 
 pytestmark = pytest.mark.cluster
-TIME_LIMIT_S = 480
 
 
 class InPlace(Scene):
@@ -49,7 +49,6 @@ def same_as_undisturbed(undisturbed) -> Callable[[RunDir], None]:
     return check
 
 
-@pytest.mark.timeout(2 * TIME_LIMIT_S)  # with the undisturbed run
 def test_a_link_cut_in_every_stage_changes_no_pick(namespace_cluster, arguments, same_as_undisturbed, tmp_path):
     same_as_undisturbed(run_with(cut_link, namespace_cluster, arguments, tmp_path / "run", InPlace).run_dir)
 
@@ -60,7 +59,6 @@ def cluster() -> Iterator[LocalCluster]:
         yield cluster
 
 
-@pytest.mark.timeout(2 * TIME_LIMIT_S)  # with the undisturbed run
 def test_a_node_lost_in_every_stage_changes_no_pick(cluster, arguments, same_as_undisturbed, tmp_path):
     scene = run_with(lose_node, cluster, arguments, tmp_path / "run")
     same_as_undisturbed(scene.run_dir)

@@ -10,9 +10,9 @@ import pytest
 
 from cluster.local_cluster import REPO, Job, LocalCluster
 from cluster.processes import marked_pids, wait_until
+from tests.helpers import TIME_LIMIT_S
 
 pytestmark = pytest.mark.cluster
-TIME_LIMIT_S = 120
 DRIVER = str(Path(__file__).with_name("driver.py"))
 
 

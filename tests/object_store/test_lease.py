@@ -14,9 +14,9 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.storage.lease import Lease, LeaseLostError
 from mmcsal.storage.rundir import RunDir
 from mmcsal.storage.uri import StorageSpec
+from tests.helpers import TIME_LIMIT_S
 
 LEASE_S = 4.0
-TIME_LIMIT_S = 60
 
 # Holds the lease until it is told to end on stdin; prints what it sees.
 HOLDER = """

@@ -10,8 +10,9 @@ import pytest
 from mmcsal.datasets.synthetic.corpus import SyntheticSpec, generate
 from mmcsal.storage.rundir import RunDir
 from mmcsal.storage.uri import StorageSpec
+from tests.helpers import TIME_LIMIT_S
 from tests.object_store.server import FaultyProxy
-from tests.pipeline import SLOW_TO_HEAR, TIME_LIMIT_S, finish, start
+from tests.pipeline import SLOW_TO_HEAR, finish, start
 
 pytestmark = pytest.mark.cluster
 SETTINGS = [

@@ -47,7 +47,6 @@ class Training:
         return last
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", NUM_KILLS)
 def test_killed_at_random_steps_the_final_state_is_bitwise_equal(kind, clip_files, tmp_path):
     ids = [f"s{i}" for i in range(38)]

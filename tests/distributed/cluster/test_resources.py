@@ -82,5 +82,5 @@ def test_gpus_that_never_come_end_the_wait_in_the_stated_time(shared_ray):
     begun_s = time.monotonic()
     with pytest.raises(ResourceError, match=r"after cluster.wait_s = 2 s; add nodes, .*cluster.use_gpus=auto"):
         wait_for(ask_of("embed", config, capacity(config.cluster)), config.cluster)
-    assert time.monotonic() - begun_s < 30
+    assert time.monotonic() - begun_s < ClusterSpec().wait_s
     assert wait_for(ask_of("ingest", config, capacity(config.cluster)), config.cluster).num_cpus == 2

@@ -18,7 +18,8 @@ from mmcsal.datasets.synthetic.encode import write_mp4
 from mmcsal.selection import SelectSpec, select_pairs
 from mmcsal.storage.rundir import RunDir
 from tests.distributed.figures import figures_of_epoch, has_checkpoint
-from tests.pipeline import BUDGET, SETTINGS, SLOW_TO_HEAR, TIME_LIMIT_S, finish, selection, start
+from tests.helpers import TIME_LIMIT_S
+from tests.pipeline import BUDGET, SETTINGS, SLOW_TO_HEAR, finish, selection, start
 
 pytestmark = pytest.mark.cluster
 STAGE_FOLDERS = {"ingest": "clips", "pretrain": "checkpoints", "embed": "embeddings"}

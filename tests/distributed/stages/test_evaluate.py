@@ -18,10 +18,10 @@ from mmcsal.evaluation.spec import EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.storage.rundir import RunDir
 from tests.distributed.pool import NUM_LABELED, run_here, write_pool
+from tests.helpers import TIME_LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 SETTINGS = ["evaluate.budgets=[12, 30]", "evaluate.num_seeds=3"]
-TIME_LIMIT_S = 180
 
 
 @pytest.fixture(scope="module")

@@ -22,11 +22,11 @@ from mmcsal.distributed.workers.trainer import figures_of_part
 from mmcsal.labeling.labels import labeled_clips
 from mmcsal.storage.rundir import RunDir
 from tests.distributed.figures import has_checkpoint
+from tests.helpers import TIME_LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 RATES = ["finetune.learning_rate=0.003", "finetune.encoder_learning_rate=0.001"]
 SETTINGS = ["finetune.label_column=motion", "finetune.batch_size=16", *RATES]
-TIME_LIMIT_S = 180
 
 
 @dataclass
@@ -85,7 +85,6 @@ def losses_of(run_dir: Path) -> list[dict[str, float]]:
     return [{name: figures[name] for name in ("loss", "loss_video", "loss_audio")} for figures in epochs]
 
 
-@pytest.mark.timeout(2 * TIME_LIMIT_S)
 def test_it_beats_the_majority_and_ends_alike_after_kill_9_and_with_other_workers(finetune, truth, copies):
     run_dir = copies()
     done = finetune(run_dir, truth)

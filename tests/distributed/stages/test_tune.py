@@ -19,11 +19,11 @@ from mmcsal.storage.rundir import RunDir
 from mmcsal.tuning.spec import with_settings
 from mmcsal.tuning.trial import measure
 from tests.distributed.pool import run_here, write_pool
+from tests.helpers import TIME_LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 NUM_TRIALS = 10
 SETTINGS = ["select.budget=24", f"tune.num_trials={NUM_TRIALS}", "tune.num_seeds=2", "tune.num_check_seeds=3"]
-TIME_LIMIT_S = 240
 
 
 @pytest.fixture(scope="module")
