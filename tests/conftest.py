@@ -9,11 +9,22 @@ import pytest
 import torch
 from hypothesis import settings
 
-pytest_plugins = ["tests.pipeline"]
+from tests.object_store.server import STORE_ENVIRONMENT
+
+pytest_plugins = ["tests.ray_mark", "tests.pipeline"]
 
 # Threads that wait for each other on a busy machine cost more than they bring: here, and in the commands of tests.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# A Ray that is shared has the environment of its start: the keys of the tests' object store belong to it.
+os.environ.update(STORE_ENVIRONMENT)
+# How often Ray Train asks its workers for news: by itself every 2 s, and an epoch of a test takes less.
+os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"
+
+TESTS = Path(__file__).parent
+LONGEST = ("multinode/test_faults", "distributed/run/test_run", "multinode", "object_store", "distributed", "training",
+           "report", "evaluation", "benchmarks", "media", "selection")  # fmt: skip
+SLOW = ("test_without_ray.py", "training/test_killed.py", "training/test_two_workers.py")
 
 # The same examples in every run: a failure that CI shows is one that anyone can see again.
 settings.register_profile("same_examples", derandomize=True)
@@ -22,9 +33,14 @@ settings.load_profile("same_examples")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that two workers end at about the same time."""
-    first = ("multinode", "object_store", "distributed", "training")
-    place = {name: number for number, name in enumerate(first)}
-    items.sort(key=lambda item: place.get(item.path.parent.name, len(first)))
+    items.sort(key=lambda item: _place(item.path.relative_to(TESTS).as_posix()))
+    for item in items:
+        if item.path.relative_to(TESTS).as_posix() in SLOW:
+            item.add_marker("slow")
+
+
+def _place(path: str) -> int:
+    return next((number for number, first in enumerate(LONGEST) if path.startswith(first)), len(LONGEST))
 
 
 @pytest.fixture(autouse=True)

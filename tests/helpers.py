@@ -1,4 +1,4 @@
-"""Small real media files whose content is known by time."""
+"""Small real media files whose content is known by time, and how long to wait for what others do."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import numpy as np
 
 from mmcsal.datasets.synthetic.encode import write_mp4
 
+# Who waits longer waits in vain: far more than anything takes, on a busy machine too.
+TIME_LIMIT_S = 900
 FRAME_RATE_HZ, SAMPLE_RATE_HZ = 16, 16000
 
 

@@ -3,15 +3,17 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from filelock import FileLock
 
+from mmcsal.cli import main
 from mmcsal.datasets.synthetic.corpus import SyntheticSpec, generate
 from mmcsal.storage.rundir import RunDir
+from tests.helpers import TIME_LIMIT_S
 
 BUDGET = 10
 SETTINGS = [
@@ -19,13 +21,21 @@ SETTINGS = [
     "ingest.samples_per_partition=8",
     "pretrain={epochs: 4, batch_size: 32}",
 ]
-TIME_LIMIT_S = 300
 
 
-def start(*arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments]
+# Ray Train hears so late of an epoch that there is time to kill its driver in between.
+SLOW_TO_HEAR = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "2"}
+
+
+def start(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen:
+    """The command in a process of its own; `environment` comes on top of that of this process."""
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, **(environment or {})},
     )
 
 
@@ -33,6 +43,22 @@ def finish(process: subprocess.Popen, code: int = 0) -> str:
     output, _ = process.communicate(timeout=TIME_LIMIT_S)
     assert process.returncode == code, output
     return output
+
+
+@pytest.fixture
+def mmcsal_here(shared_ray, monkeypatch, capsys) -> Callable[..., str]:
+    """Runs a command in this process and its Ray; returns what it told."""
+
+    def run(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["mmcsal", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        told = capsys.readouterr()
+        assert (end.value.code or 0) == code, told.err
+        return told.out + told.err
+
+    return run
 
 
 def selection(run_dir: Path) -> pa.Table:

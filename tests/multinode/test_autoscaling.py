@@ -4,12 +4,15 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from cluster.local_cluster import LocalCluster
 from cluster.processes import wait_until
 from mmcsal.storage.rundir import RunDir
+from tests.helpers import TIME_LIMIT_S
 from tests.multinode.conftest import NUM_CLIPS
 
-TIME_LIMIT_S = 150
+pytestmark = pytest.mark.cluster
 GROUPS = {
     "cpu-decode": {
         "resources": {"CPU": 1, "object_store_memory": 100_000_000},

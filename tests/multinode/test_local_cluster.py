@@ -10,8 +10,9 @@ import pytest
 
 from cluster.local_cluster import REPO, Job, LocalCluster
 from cluster.processes import marked_pids, wait_until
+from tests.helpers import TIME_LIMIT_S
 
-TIME_LIMIT_S = 120
+pytestmark = pytest.mark.cluster
 DRIVER = str(Path(__file__).with_name("driver.py"))
 
 

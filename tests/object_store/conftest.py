@@ -12,9 +12,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
-    with S3Server() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment().items():
-            patch.setenv(name, value)
+    with S3Server() as server:
         yield server
 
 

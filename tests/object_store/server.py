@@ -26,6 +26,13 @@ from pyarrow import fs
 HOST = "127.0.0.1"
 START_LIMIT_S = 90.0
 PIECE_BYTES = 1 << 20
+# What a process needs to use a server, besides its address.
+STORE_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",  # else what has no credentials asks 169.254.169.254 for long
+}
 ERRORS = ((500, "InternalError"), (503, "SlowDown"))
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "te", "upgrade"}
 
@@ -54,13 +61,7 @@ class S3Server:
         self._process.wait()
 
     def environment(self) -> dict[str, str]:
-        """What a process needs to use the server, besides its address."""
-        return {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",  # else what has no credentials asks 169.254.169.254 for long
-        }
+        return STORE_ENVIRONMENT
 
     def filesystem(self) -> fs.S3FileSystem:
         """Straight to the server, past any proxy."""

@@ -10,9 +10,11 @@ import pytest
 from mmcsal.datasets.synthetic.corpus import SyntheticSpec, generate
 from mmcsal.storage.rundir import RunDir
 from mmcsal.storage.uri import StorageSpec
+from tests.helpers import TIME_LIMIT_S
 from tests.object_store.server import FaultyProxy
-from tests.pipeline import TIME_LIMIT_S, finish, start
+from tests.pipeline import SLOW_TO_HEAR, finish, start
 
+pytestmark = pytest.mark.cluster
 SETTINGS = [
     "media={window_s: 2.0, num_frames: 4, frame_size_px: 32}",
     "ingest.samples_per_partition=14",
@@ -49,7 +51,7 @@ def disturbed(failing):
     run_dir = RunDir(f"s3://{BUCKET}/run", StorageSpec(endpoint_url=failing.url))
     arguments = ["run", "--corpus", f"s3://{BUCKET}/clips/", "--budget", "5", "--run-dir", run_dir.uri]
     arguments += [*SETTINGS, f"storage.endpoint_url={failing.url}"]
-    first = start(*arguments)
+    first = start(*arguments, environment=SLOW_TO_HEAR)
     deadline_s = time.monotonic() + TIME_LIMIT_S
     while len(run_dir.parts("metrics")) < 2 and first.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.1)
@@ -60,11 +62,11 @@ def disturbed(failing):
 
 
 def test_the_selection_is_that_of_a_local_run_though_the_store_fails_and_the_driver_is_killed(
-    disturbed, failing, clips, tmp_path
+    mmcsal_here, disturbed, failing, clips, tmp_path
 ):
     run_dir, output = disturbed
     local = RunDir(str(tmp_path / "run"))
-    finish(start("run", "--corpus", str(clips), "--budget", "5", "--run-dir", local.uri, *SETTINGS))
+    mmcsal_here("run", "--corpus", str(clips), "--budget", "5", "--run-dir", local.uri, *SETTINGS)
     assert selection(run_dir).equals(selection(local))
     assert output.count("committed already") == 2, output
     assert "pretrain: resumed" in output
@@ -78,12 +80,12 @@ def test_the_selection_is_that_of_a_local_run_though_the_store_fails_and_the_dri
     assert all(row["uri"].startswith(f"s3://{BUCKET}/clips/") and "/proc/" not in row["detail"] for row in rejects)
 
 
-def test_other_commands_read_the_store(disturbed, failing):
+def test_other_commands_read_the_store(mmcsal_here, disturbed, failing):
     run_dir, _ = disturbed
     endpoint = f"storage.endpoint_url={failing.url}"
-    assert finish(start("status", "--run-dir", run_dir.uri, endpoint)).startswith("done")
-    assert "report: committed already" in finish(start("report", "--run-dir", run_dir.uri, endpoint))
+    assert mmcsal_here("status", "--run-dir", run_dir.uri, endpoint).startswith("done")
+    assert "report: committed already" in mmcsal_here("report", "--run-dir", run_dir.uri, endpoint)
     out = RunDir(f"s3://{BUCKET}/out", run_dir.storage)
     embeddings = f"s3://{run_dir.path('embeddings')}"
-    finish(start("select", "--embeddings", embeddings, "--out", out.uri, "--budget", "5", endpoint))
+    mmcsal_here("select", "--embeddings", embeddings, "--out", out.uri, "--budget", "5", endpoint)
     assert selection(out).equals(selection(run_dir))

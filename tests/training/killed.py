@@ -1,7 +1,7 @@
-"""Run as a process by test_killed: trains with a checkpoint after every step, to be killed wherever it stands."""
+"""A process of test_killed: trains with a checkpoint after every step, to be killed wherever it stands."""
 
 import os
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pyarrow.fs
@@ -32,7 +32,8 @@ SPECS = {"swav": SPEC, "pcl": PCL_SPEC}
 MODEL = ModelSpec(video=TinyVideoSpec(frame_size_px=16))
 
 
-def main(kind: str, clips: Path, folder: Path) -> None:
+def train(kind: str, clips: Path, folder: Path, told: Connection) -> None:
+    """Tells the number of each step when its checkpoint is there, and `done`."""
     torch.set_num_threads(1)
     spec = SPECS[kind]
     files = sorted(str(path) for path in clips.iterdir())
@@ -45,12 +46,8 @@ def main(kind: str, clips: Path, folder: Path) -> None:
     def save(*_: object) -> None:
         torch.save(state.state_dict(), folder / "state.tmp")
         os.replace(folder / "state.tmp", checkpoint)
-        print(state.epoch * state.steps_per_epoch + state.step_in_epoch, flush=True)
+        told.send(state.epoch * state.steps_per_epoch + state.step_in_epoch)
 
     while not state.done:
         train_epoch(state, batches, on_step=save)
-    print("done", flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    told.send("done")

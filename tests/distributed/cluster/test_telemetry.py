@@ -168,7 +168,7 @@ def is_complete(scraper: Scraper) -> bool:
 
 
 @pytest.fixture(scope="module")
-def scraped(tmp_path_factory) -> Scraper:
+def scraped(tmp_path_factory, own_ray) -> Scraper:
     """What was seen of a whole run over real files, some of which cannot be used."""
     corpus = tmp_path_factory.mktemp("corpus")
     for n in range(NUM_CLIPS):

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from mmcsal.cli import main
 from mmcsal.contracts.embedding import vector_column
@@ -18,15 +17,9 @@ from mmcsal.evaluation.samples import Samples, labeled
 from mmcsal.evaluation.trial import scores
 from mmcsal.storage.rundir import RunDir
 
+pytestmark = pytest.mark.usefixtures("shared_ray")
 NUM_ROWS, NUM_TEST, BUDGET, NUM_CLASSES = 600, 300, 15, 12
 WARM = ["badge", "entropy", "mmcsal"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_session():
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

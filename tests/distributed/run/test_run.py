@@ -1,4 +1,4 @@
-"""The main job as its users run it: the command, in a process of its own, on real encoded media."""
+"""The main job as its users run it, on real encoded media: whole runs in a process of their own, what follows here."""
 
 import shutil
 import signal
@@ -18,8 +18,10 @@ from mmcsal.datasets.synthetic.encode import write_mp4
 from mmcsal.selection import SelectSpec, select_pairs
 from mmcsal.storage.rundir import RunDir
 from tests.distributed.figures import figures_of_epoch, has_checkpoint
-from tests.pipeline import BUDGET, SETTINGS, TIME_LIMIT_S, finish, selection, start
+from tests.helpers import TIME_LIMIT_S
+from tests.pipeline import BUDGET, SETTINGS, SLOW_TO_HEAR, finish, selection, start
 
+pytestmark = pytest.mark.cluster
 STAGE_FOLDERS = {"ingest": "clips", "pretrain": "checkpoints", "embed": "embeddings"}
 
 
@@ -61,11 +63,9 @@ def test_a_notebook_gets_the_same_batch_without_ray(undisturbed):
     assert in_process.table.drop_columns("uri").equals(selection(undisturbed).drop_columns("uri"))
 
 
-def test_embeddings_made_elsewhere_start_at_select(undisturbed, tmp_path):
-    source = undisturbed / "embeddings"
-    output = finish(
-        start("select", "--embeddings", str(source), "--budget", str(BUDGET), "--out", str(tmp_path / "out"))
-    )
+def test_embeddings_made_elsewhere_start_at_select(mmcsal_here, undisturbed, tmp_path):
+    source = str(undisturbed / "embeddings")
+    output = mmcsal_here("select", "--embeddings", source, "--budget", str(BUDGET), "--out", str(tmp_path / "out"))
     assert "selection: 10 samples" in output
     assert selection(tmp_path / "out").drop_columns("uri").equals(selection(undisturbed).drop_columns("uri"))
 
@@ -79,10 +79,10 @@ def test_the_report_is_one_file_that_opens_offline(undisturbed):
     assert (undisturbed / "report" / "map.png").stat().st_size > 1000
 
 
-def test_run_again_skips_every_committed_stage(undisturbed, arguments):
+def test_run_again_skips_every_committed_stage(mmcsal_here, undisturbed, arguments):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
     elsewhere = ["cluster.num_cpus=2", "pretrain.num_workers=2", "pretrain.checkpoint_every_steps=1"]
-    output = finish(start(*arguments, "--run-dir", str(undisturbed), *elsewhere))
+    output = mmcsal_here(*arguments, "--run-dir", str(undisturbed), *elsewhere)
     assert output.count("committed already") == 6
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
 
@@ -95,7 +95,7 @@ def test_killed_in_ingest_pretrain_and_embed_the_selection_is_the_same(undisturb
         "embed": lambda: len(run_dir.parts("embeddings")) >= 1,
     }
     for stage, begun in under_way.items():
-        process = start(*arguments, "--run-dir", run_dir.uri, "cluster.num_cpus=2")
+        process = start(*arguments, "--run-dir", run_dir.uri, "cluster.num_cpus=2", environment=SLOW_TO_HEAR)
         deadline = time.monotonic() + TIME_LIMIT_S
         while not begun() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -123,30 +123,30 @@ def test_one_cpu_and_a_shuffled_manifest_give_the_same_selection(undisturbed, co
     assert selection(tmp_path / "run").equals(selection(undisturbed))
 
 
-def test_two_training_workers_learn_what_one_learns(undisturbed, arguments, tmp_path):
+def test_two_training_workers_learn_what_one_learns(mmcsal_here, undisturbed, tmp_path):
     """Gathered negatives, prototypes and norms make two workers one: only rounding may differ."""
     copy = tmp_path / "run"
     shutil.copytree(undisturbed, copy)
-    finish(start("pretrain", "--run-dir", str(copy), "pretrain.num_workers=2", "--redo", "pretrain"))
+    mmcsal_here("pretrain", "--run-dir", str(copy), "pretrain.num_workers=2", "--redo", "pretrain")
     of_one, of_two = figures_of_last_epoch(undisturbed), figures_of_last_epoch(copy)
     assert of_two["loss"] == pytest.approx(of_one["loss"], rel=1e-3)
     assert of_two["gap"] == pytest.approx(of_one["gap"], abs=1e-3)
     assert of_two["loss"] < figures_of_epoch(RunDir(str(copy)), 0)["loss"]
 
 
-def test_other_settings_are_not_mixed_into_a_run(undisturbed, arguments, tmp_path):
+def test_other_settings_are_not_mixed_into_a_run(mmcsal_here, undisturbed, arguments, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(undisturbed, copy)
     changed = [*arguments, "--run-dir", str(copy), "pretrain.epochs=1"]
-    output = finish(start(*changed), code=2)
+    output = mmcsal_here(*changed, code=2)
     assert "pretrain.epochs was 4, is 1" in output
     assert "--redo pretrain" in output
     smaller = [*arguments, "--run-dir", str(copy), "select.budget=5"]
-    assert "select: started (select.budget changed)" in finish(start(*smaller))
+    assert "select: started (select.budget changed)" in mmcsal_here(*smaller)
     assert selection(copy).num_rows == 5
 
 
-def test_a_folder_of_movies_some_without_sound(movies, tmp_path):
+def test_a_folder_of_movies_some_without_sound(mmcsal_here, movies, tmp_path):
     """What users come for: films that nobody here made, cut into clips, some of them silent."""
     folder = tmp_path / "my videos"
     for name in ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4"):
@@ -154,7 +154,7 @@ def test_a_folder_of_movies_some_without_sound(movies, tmp_path):
     num_silent = len(list((folder / "bikes").iterdir())) + len(list((folder / "carphone_pristine").iterdir()))
     settings = ["media.window_s=1", "media.num_frames=8", "media.frame_size_px=64", "pretrain.epochs=2"]
     run = ["run", "--corpus", str(folder), "--budget", "2", "--run-dir", str(tmp_path / "run"), *settings]
-    finish(start(*run))
+    mmcsal_here(*run)
     rejects = RunDir(str(tmp_path / "run")).dataset("rejects").to_table().to_pylist()
     assert [row["reason"] for row in rejects] == ["no_audio"] * num_silent
     picks = selection(tmp_path / "run")
@@ -162,12 +162,12 @@ def test_a_folder_of_movies_some_without_sound(movies, tmp_path):
     assert all(name.startswith("bigbuckbunny/") for name in picks["sample_id"].to_pylist())
 
 
-def test_a_folder_without_one_readable_video(tmp_path):
+def test_a_folder_without_one_readable_video(mmcsal_here, tmp_path):
     (tmp_path / "videos").mkdir()
     for i in range(3):
         (tmp_path / "videos" / f"{i}.mp4").write_text("not a film")
     run = ["run", "--corpus", str(tmp_path / "videos"), "--run-dir", str(tmp_path / "run")]
-    output = finish(start(*run), code=3)
+    output = mmcsal_here(*run, code=3)
     assert "3 of 3 samples cannot be used (3 not_media)" in output.splitlines()[-1]
     assert RunDir(str(tmp_path / "run")).read_json("status.json")["exit_code"] == 3
 

@@ -14,9 +14,9 @@ import pytest
 from mmcsal.contracts.embedding import read_vectors
 from mmcsal.selection import MmcsalSpec, SelectSpec, select_pairs
 from mmcsal.storage.rundir import RunDir
+from tests.helpers import TIME_LIMIT_S
 
 NUM_ROWS, BUDGET, BUCKET_ROWS = 6000, 60, 40
-TIME_LIMIT_S = 120
 # The command with small buckets; what it keeps of them is copied, with the times of the files, before it is removed.
 COMMAND = f"""
 import shutil

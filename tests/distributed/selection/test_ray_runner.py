@@ -34,7 +34,7 @@ SPECS = {
 
 
 @pytest.fixture(scope="module", params=[(2, 1), (1, 2)], ids=["2 CPUs", "1 CPU, 2 BLAS threads"])
-def ray_session(request):
+def ray_session(request, own_ray):
     """Both sessions run all tests of this file, so that neither the CPUs nor the threads of a task can matter."""
     num_cpus, num_threads = request.param
     threads = {name: str(num_threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
@@ -61,12 +61,10 @@ def in_process(pool: pa.Table, spec: SelectSpec, **arguments):
     return select_pairs(*vectors, spec.budget, sample_ids=pool["sample_id"].to_pylist(), config=spec, **arguments)
 
 
-@pytest.mark.cluster
 def test_tasks_have_the_threads_that_the_session_gives_them(ray_session):
     assert ray.get(num_blas_threads.remote()) == {ray_session}
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize("name", SPECS)
 def test_the_result_is_that_of_one_process(ray_session, tmp_path, pool, name, write_shards, monkeypatch):
     monkeypatch.setattr("mmcsal.selection.scaleout.cell_tree.MAX_BUCKET_ROWS", 500)  # several buckets
@@ -99,7 +97,6 @@ def test_the_result_is_that_of_one_process(ray_session, tmp_path, pool, name, wr
         assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
 
 
-@pytest.mark.cluster
 def test_rejected_rows_are_those_of_one_process(ray_session, tmp_path, pool, write_shards):
     broken = read_vectors(pool, "video").copy()
     broken[7], broken[8] = np.nan, 0
@@ -114,7 +111,6 @@ def test_rejected_rows_are_those_of_one_process(ray_session, tmp_path, pool, wri
     assert [row["reason"] for row in rejects[0]] == ["not_finite", "zero_vector"]
 
 
-@pytest.mark.cluster
 def test_files_are_read_by_runs_of_row_groups(ray_session, tmp_path, pool, write_shards, monkeypatch):
     files, totals = write_shards(tmp_path, pool, 1, row_group_size=500), []
     group_bytes = pq.read_metadata(files[0]).row_group(0).total_byte_size
@@ -126,7 +122,6 @@ def test_files_are_read_by_runs_of_row_groups(ray_session, tmp_path, pool, write
     assert found.table["uri"].to_pylist() == [f"/{i}.mp4" for i in found.sample_ids]
 
 
-@pytest.mark.cluster
 def test_small_files_share_a_task(ray_session, tmp_path, pool, write_shards):
     files, totals = write_shards(tmp_path, pool, 64), []
     found = select_over_ray(files, SelectSpec(budget=9), progress=lambda _, total: totals.append(total))
@@ -142,7 +137,6 @@ def test_pieces_of_bags_are_too_large_to_be_handed_to_the_driver(total_gb):
     assert shard_bytes(int(total_gb * 1e9)) / 2 / num_buckets > 100 * 1024  # int16 of float32; Ray's limit
 
 
-@pytest.mark.cluster
 def test_wrong_files_are_told(ray_session, tmp_path, pool, write_shards):
     files, spec = write_shards(tmp_path, pool, 2), SelectSpec(budget=5)
     with pytest.raises(InputError, match="no Parquet files"):
@@ -155,7 +149,6 @@ def test_wrong_files_are_told(ray_session, tmp_path, pool, write_shards):
         select_over_ray([*files, copy], spec)
 
 
-@pytest.mark.cluster
 def test_the_driver_gets_no_embeddings_but_samples(ray_session, tmp_path, pool_table, write_shards, monkeypatch):
     num_rows, num_sampled, width = 20_000, 2048, 512
     monkeypatch.setattr("mmcsal.selection.planning.MAX_TRAIN_ROWS", num_sampled)

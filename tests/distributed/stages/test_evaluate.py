@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from mmcsal.config import load_config
 from mmcsal.distributed.stages.evaluate import trials
@@ -20,10 +19,11 @@ from mmcsal.evaluation.spec import ABLATIONS, COLD_START, EvaluateSpec
 from mmcsal.evaluation.trial import run_trial
 from mmcsal.storage.rundir import RunDir
 from tests.distributed.pool import NUM_LABELED, run_here, write_pool
+from tests.helpers import TIME_LIMIT_S
 
+pytestmark = pytest.mark.usefixtures("shared_ray")
 SETTINGS = ["evaluate.budgets=[12, 30]", "evaluate.num_seeds=3"]
 NUM_TRIALS = 3 * len(COLD_START)
-TIME_LIMIT_S = 180
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +31,9 @@ def folder(tmp_path_factory) -> Path:
     return write_pool(tmp_path_factory.mktemp("evaluate"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_session():
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.fixture
 def evaluate(folder, tmp_path, monkeypatch, capsys):
-    """Runs the command in this process and the session of this file; its exit code, stdout and last line of stderr."""
+    """Runs the command in this process and its Ray; its exit code, stdout and last line of stderr."""
 
     def run(*arguments: str, labels: str = "labels.csv") -> tuple[int, str, str]:
         start = ["evaluate", "--embeddings", str(folder / "e"), "--labels", str(folder / labels)]

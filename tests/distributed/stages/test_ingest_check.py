@@ -6,7 +6,6 @@ import pytest
 from mmcsal.config import load_config
 from mmcsal.contracts.errors import MmcsalError
 from mmcsal.datasets.synthetic.corpus import SyntheticSpec, generate
-from mmcsal.distributed.cluster.session import ray_session
 from mmcsal.distributed.stages import ingest
 from mmcsal.distributed.stages.ingest import incomplete_parts, ingest_clips, scan_corpus
 from mmcsal.storage.rundir import RunDir
@@ -61,15 +60,13 @@ def test_a_lost_or_doubled_row_is_found(run_dir, damage, folder):
     assert incomplete_parts(run_dir) == [PART]
 
 
-@pytest.mark.cluster
-def test_damaged_partitions_are_decoded_again(config, run_dir, monkeypatch):
-    with ray_session(config.cluster):
-        receipt = ingest_clips(config, run_dir, lambda *_: None)
-        whole = run_dir.dataset("clips").to_table()
-        for damage in (lose_a_row, double_a_row):
-            damage(run_dir, "clips")
-            assert ingest_clips(config, run_dir, lambda *_: None) == receipt
-            assert run_dir.dataset("clips").to_table().equals(whole)
-        monkeypatch.setattr(ingest, "incomplete_parts", lambda _: [PART])
-        with pytest.raises(MmcsalError, match=rf"1 partitions, first {PART}.* 3 times in a row"):
-            ingest_clips(config, run_dir, lambda *_: None)
+def test_damaged_partitions_are_decoded_again(shared_ray, config, run_dir, monkeypatch):
+    receipt = ingest_clips(config, run_dir, lambda *_: None)
+    whole = run_dir.dataset("clips").to_table()
+    for damage in (lose_a_row, double_a_row):
+        damage(run_dir, "clips")
+        assert ingest_clips(config, run_dir, lambda *_: None) == receipt
+        assert run_dir.dataset("clips").to_table().equals(whole)
+    monkeypatch.setattr(ingest, "incomplete_parts", lambda _: [PART])
+    with pytest.raises(MmcsalError, match=rf"1 partitions, first {PART}.* 3 times in a row"):
+        ingest_clips(config, run_dir, lambda *_: None)

@@ -31,19 +31,14 @@ from tests.training.clips import make_clips
 
 IDS = [f"s{i}" for i in range(40)]
 SETTINGS = ["model.video.frame_size_px=16", "pretrain={epochs: 4, batch_size: 8, eval_samples: 24}"]
-TIME_LIMIT_S = 240
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[None]:
-    """A Ray of two CPUs; dead workers are noticed at once, and a group that cannot start any more is given up soon."""
+def session(shared_ray) -> Iterator[None]:
+    """A group of workers that cannot start any more is given up soon: Ray Train has this from the driver."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
         environment.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")
-        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-        quiet_ray()
         yield
-        ray.shutdown()
 
 
 def new_run(path: Path, *overrides: str) -> tuple[RunConfig, RunDir]:
@@ -132,7 +127,6 @@ def best_epoch(run_dir: RunDir) -> int:
     return min(losses, key=losses.__getitem__)
 
 
-@pytest.mark.timeout(TIME_LIMIT_S)
 def test_a_worker_that_dies_in_an_epoch_goes_on_from_its_last_step_and_nothing_differs(undisturbed, tmp_path):
     config, run_dir = new_run(tmp_path / "run", "pretrain.checkpoint_every_steps=2")
 
@@ -154,7 +148,6 @@ def test_a_worker_that_dies_in_an_epoch_goes_on_from_its_last_step_and_nothing_d
     }
 
 
-@pytest.mark.timeout(TIME_LIMIT_S)
 def test_training_stops_when_the_patience_is_spent_and_keeps_the_best_epoch(session, tmp_path):
     """No epoch is better than the first by as much as is asked for."""
     config, run_dir = new_run(tmp_path / "run", "pretrain.best.min_improvement=50", "pretrain.best.patience_epochs=2")
@@ -165,7 +158,6 @@ def test_training_stops_when_the_patience_is_spent_and_keeps_the_best_epoch(sess
     assert all(torch.equal(encoders(run_dir)[name], best[name]) for name in best)
 
 
-@pytest.mark.timeout(TIME_LIMIT_S)
 def test_collapsed_embeddings_are_told(session, tmp_path):
     """A learning rate of nearly nothing: the encoders stay as drawn, and retrieval is guessing."""
     config, run_dir = new_run(tmp_path / "run", "pretrain.learning_rate=1e-9", "pretrain.epochs=2")
@@ -173,7 +165,6 @@ def test_collapsed_embeddings_are_told(session, tmp_path):
     assert any("no better than guessing" in warning for warning in warnings)
 
 
-@pytest.mark.timeout(TIME_LIMIT_S)
 def test_what_is_wrong_in_a_worker_is_told_in_our_words(session, tmp_path):
     config, run_dir = new_run(tmp_path / "run", "pretrain.learning_rate=1e30", "pretrain.schedule=constant")
     with pytest.raises(Exception, match="gradient is not finite") as error:
@@ -183,7 +174,6 @@ def test_what_is_wrong_in_a_worker_is_told_in_our_words(session, tmp_path):
     assert "lower pretrain.learning_rate" in str(told)
 
 
-@pytest.mark.timeout(2 * TIME_LIMIT_S)
 def test_fewer_workers_than_asked_for_train_on_when_a_node_is_lost(session, tmp_path, monkeypatch):
     """Two nodes of one CPU each; one is lost while both train, the other goes on alone from the checkpoint.
 

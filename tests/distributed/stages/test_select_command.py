@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from mmcsal import select_pairs
 from mmcsal.cli import main
@@ -21,17 +20,10 @@ from mmcsal.selection import SelectSpec
 from mmcsal.selection.spec import TotalCost
 from mmcsal.storage.rundir import RunDir
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.usefixtures("shared_ray")
 NUM_ROWS = 24
 IDS = [f"clip-{i}" for i in range(NUM_ROWS)]
 REJECT = "select.bad_rows=reject"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_session():
-    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @dataclass
@@ -47,7 +39,7 @@ class Done:
 
 @pytest.fixture
 def select(tmp_path, monkeypatch, capsys):
-    """Runs `mmcsal select` over these tables, one a file, in this process and the session of this file."""
+    """Runs `mmcsal select` over these tables, one a file, in this process and its Ray."""
     monkeypatch.chdir(tmp_path)
 
     def run(*tables: pa.Table | bytes, budget: str = "3", overrides: tuple[str, ...] = ()) -> Done:
