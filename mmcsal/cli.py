@@ -10,7 +10,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError as error:
+    raise SystemExit("mmcsal: error: the command needs more than the library: pip install 'mmcsal[run]'") from error
 
 from mmcsal.contracts.errors import InputError, MmcsalError
 from mmcsal.storage import DEFAULT_RUN_DIR

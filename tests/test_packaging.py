@@ -158,6 +158,9 @@ def test_the_wheel_selects_and_measures_without_torch_and_ray(wheel, tmp_path):
     subprocess.run(install, check=True)
     done = subprocess.run([python, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.strip() == f"selected with {PROJECT['version']}", done.stderr
+    command = subprocess.run([python.with_name("mmcsal"), "--help"], capture_output=True, text=True)
+    assert command.returncode == 1
+    assert command.stderr == "mmcsal: error: the command needs more than the library: pip install 'mmcsal[run]'\n"
 
 
 def test_the_version_is_the_same_wherever_it_is_told():
