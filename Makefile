@@ -33,6 +33,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --level error
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/house
 	@! git ls-files '*.py' | xargs wc -l | awk '$$1 > 400 && $$2 != "total"' | grep . # no file over 400 lines
 
 # The site of docs/ and the docstrings, in build/site; a warning is an error.

@@ -5,7 +5,13 @@ asks for, come with the extra `train`.
 
 Shape suffixes beside those of `mmcsal.contracts`:
 
-=====  ==================================="""
+=====  ==========================================
+A, B   clusters of one clustering, of another
+C      classes
+K      prototypes
+M      bins of confidence
+=====  ==========================================
+"""
 
 from mmcsal.metrics.effective_rank import effective_rank
 from mmcsal.metrics.gap import modality_gap

@@ -29,6 +29,16 @@ class Evaluation:
     knee: int  # labels after which each further one brings less than the average did
 
 
+@dataclass(frozen=True)
+class _Judges:
+    """The rows that coverage is measured on."""
+
+    rows_ND: np.ndarray  # quantised joint embeddings, int16
+    kernel: Kernel
+    base_N: np.ndarray  # uint16, what the labeled samples cover already
+    weight_N: np.ndarray  # float64
+
+
 def evaluate(
     rows_ND: np.ndarray,
     picks_PD: np.ndarray,
@@ -52,13 +62,16 @@ def evaluate(
             itself with probability m / num_pool.
         Others as in `coverage`, `alignment_term`, `redundancy`, `objective`.
     """
-    weights = np.ones(len(rows_ND)) if weight_N is None else weight_N.astype(np.float64)
-    covered = _running_coverage(picks_PD, rows_ND, kernel, base_N, weights, np.arange(len(picks_PD)))
-    curve_P = np.concatenate([[mean_coverage(_base(base_N, rows_ND), weights)], *covered])
+    judges = _Judges(
+        rows_ND,
+        kernel,
+        np.zeros(len(rows_ND), np.uint16) if base_N is None else base_N,
+        np.ones(len(rows_ND)) if weight_N is None else weight_N.astype(np.float64),
+    )
+    covered = _running_coverage(picks_PD, judges, np.arange(len(picks_PD)))
+    curve_P = np.concatenate([[mean_coverage(judges.base_N, judges.weight_N)], *covered])
     num_picks, value = len(picks_PD), float(curve_P[-1])
-    random_R, reached = _random_curve(
-        random_RD, rows_ND, kernel, base_N, weights, num_pool, max(num_picks, 1), value, seed
-    )  # fmt: skip
+    random_R, reached = _random_curve(random_RD, judges, num_pool, max(num_picks, 1), value, seed)
     at = min(num_picks, len(random_R) - 1)
     coverage_random = float(random_R[at])
     terms = objective(
@@ -86,36 +99,24 @@ def knee(curve_P: np.ndarray) -> int:
     return int((curve_P - curve_P[0] - (curve_P[-1] - curve_P[0]) * share_P).argmax())
 
 
-def _base(base_N: np.ndarray | None, rows_ND: np.ndarray) -> np.ndarray:
-    return np.zeros(len(rows_ND), np.uint16) if base_N is None else base_N
-
-
-def _running_coverage(picks_PD, rows_ND, kernel: Kernel, base_N, weight_N, order_P) -> Iterator[np.ndarray]:
+def _running_coverage(picks_PD: np.ndarray, judges: _Judges, order_P: np.ndarray) -> Iterator[np.ndarray]:
     """The coverage after each pick, in chunks of picks."""
-    covered_N = _base(base_N, rows_ND).copy()
+    covered_N = judges.base_N.copy()
     for start in range(0, len(picks_PD), CHUNK_PICKS):
-        block = kernel_block(picks_PD[order_P[start : start + CHUNK_PICKS]], rows_ND, kernel)
+        block = kernel_block(picks_PD[order_P[start : start + CHUNK_PICKS]], judges.rows_ND, judges.kernel)
         sum_P = np.empty(len(block), np.float64)
-        _running_sums(block, covered_N, weight_N, sum_P)
-        yield sum_P / weight_N.sum() / ONE
+        _running_sums(block, covered_N, judges.weight_N, sum_P)
+        yield sum_P / judges.weight_N.sum() / ONE
 
 
 def _random_curve(
-    random_RD,
-    rows_ND,
-    kernel: Kernel,
-    base_N,
-    weight_N,
-    num_pool: int | None,
-    num_picks: int,
-    coverage: float,
-    seed: int,
+    random_RD: np.ndarray, judges: _Judges, num_pool: int | None, num_picks: int, coverage: float, seed: int
 ) -> tuple[np.ndarray, int | None]:
     """The mean coverage of 0, 1, ... random picks, and how many reach `coverage`; None = more than there are."""
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(random_RD)) for _ in range(NUM_REPEATS)]
-    runs = [_running_coverage(random_RD, rows_ND, kernel, base_N, weight_N, order) for order in orders]
-    curve, reached = [np.array([mean_coverage(_base(base_N, rows_ND), weight_N)])], None
+    runs = [_running_coverage(random_RD, judges, order) for order in orders]
+    curve, reached = [np.array([mean_coverage(judges.base_N, judges.weight_N)])], None
     for start in range(0, len(random_RD), CHUNK_PICKS):
         mean = np.mean([next(run) for run in runs], axis=0)
         hit = np.arange(start + 1, start + 1 + len(mean)) / num_pool if num_pool else 0.0
