@@ -36,9 +36,9 @@ lint: install
 	$(BIN)/python -m pytest tests/house
 	@! git ls-files '*.py' | xargs wc -l | awk '$$1 > 400 && $$2 != "total"' | grep . # no file over 400 lines
 
-# The site of docs/ and the docstrings, in build/site; a warning is an error.
+# The site of docs/ and the docstrings, in build/site; a warning is an error (--quiet would hide them from --strict).
 docs: install
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # What CI runs: style and types first, they are quick.
 check: lint docs test

@@ -23,6 +23,7 @@ def test_it_is_kept_without_outputs(path: Path):
     assert [c for c in cells if c.cell_type == "code" and (c.outputs or c.execution_count is not None)] == []
 
 
+@pytest.mark.cluster  # one of them calls `mmcsal select`, in a process of its own
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # The command of this environment, as if it were activated.
