@@ -246,7 +246,7 @@ def _scores(selection: Any) -> Scores:
     table, summary = selection.represented, selection.summary
     alignment_N = np.empty(table.num_rows, np.float32)
     alignment_N[table["sample_id"].to_numpy().astype(np.int64)] = table["alignment"].to_numpy()
-    return Scores(alignment_N, summary["bandwidth"], summary["lambda_align"], summary["align_threshold"])
+    return Scores(alignment_N, summary["bandwidth"], summary["applied_lambda_align"], summary["align_threshold"])
 
 
 def _reset_peak_mb() -> float:

@@ -26,7 +26,7 @@ from mmcsal.models import ModelSpec
 from mmcsal.report.spec import ReportSpec
 from mmcsal.selection.spec import SelectSpec
 from mmcsal.storage.uri import StorageSpec, open_uri
-from mmcsal.training.finetune_spec import FinetuneSpec
+from mmcsal.training.finetune.spec import FinetuneSpec
 from mmcsal.training.spec import PretrainSpec
 from mmcsal.tuning.spec import TuneSpec
 

@@ -1,6 +1,14 @@
 """What turns a source into a manifest: one dataset a file, each a frozen spec over a function.
 
 To add one: its file, its line in `CorpusSpec` and in `build_manifest`, its test.
+
+Shape suffixes beside those of `mmcsal.contracts`:
+
+=====  ==========================================
+T      frames of a clip
+C      channels
+L      samples of a waveform
+=====  ==========================================
 """
 
 from typing import Annotated, assert_never

@@ -47,7 +47,7 @@ def calibration_error(probability_NC: Tensor, label_N: Tensor, *, num_bins: int 
     """
     confidence_N, guess_N = probability_NC.double().max(dim=1)
     bin_N = (confidence_N * num_bins).ceil().long().clamp(1, num_bins) - 1
-    gap_B = torch.zeros(num_bins, dtype=torch.float64).index_add_(
+    gap_M = torch.zeros(num_bins, dtype=torch.float64).index_add_(
         0, bin_N, confidence_N - (guess_N == label_N).double()
     )
-    return gap_B.abs().sum() / len(label_N)
+    return gap_M.abs().sum() / len(label_N)

@@ -24,10 +24,10 @@ def linear_accuracy(
     Returns: scalar in [0, 1].
     Raises: ValueError: rows and labels do not fit, or there are none.
     """
-    weight_DK, bias_K, classes_K = fit_logistic(train_ND, train_labels_N, l2=l2, max_iterations=max_iterations)
+    weight_DC, bias_C, classes_C = fit_logistic(train_ND, train_labels_N, l2=l2, max_iterations=max_iterations)
     check_labels(test_ND, test_labels_N)
-    guess_N = (test_ND.double() @ weight_DK + bias_K).argmax(dim=1)
-    return (classes_K[guess_N] == test_labels_N).double().mean()
+    guess_N = (test_ND.double() @ weight_DC + bias_C).argmax(dim=1)
+    return (classes_C[guess_N] == test_labels_N).double().mean()
 
 
 def fit_logistic(
@@ -35,24 +35,24 @@ def fit_logistic(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Multinomial logistic regression by L-BFGS from zero, in float64; the bias is not penalised.
 
-    Returns: coefficients [D, K], bias [K], the class of each column [K].
+    Returns: coefficients [D, C], bias [C], the class of each column [C].
     Raises: ValueError: rows and labels do not fit, or there are none.
     """
     check_labels(x_ND, labels_N)
     x_ND = x_ND.detach().double()
-    classes_K, target_N = labels_N.unique(return_inverse=True)
-    weight_DK = torch.zeros(x_ND.shape[1], len(classes_K), dtype=torch.float64, device=x_ND.device, requires_grad=True)
-    bias_K = torch.zeros(len(classes_K), dtype=torch.float64, device=x_ND.device, requires_grad=True)
+    classes_C, target_N = labels_N.unique(return_inverse=True)
+    weight_DC = torch.zeros(x_ND.shape[1], len(classes_C), dtype=torch.float64, device=x_ND.device, requires_grad=True)
+    bias_C = torch.zeros(len(classes_C), dtype=torch.float64, device=x_ND.device, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [weight_DK, bias_K], max_iter=max_iterations, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
+        [weight_DC, bias_C], max_iter=max_iterations, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = F.cross_entropy(x_ND @ weight_DK + bias_K, target_N) + 0.5 * l2 * weight_DK.square().sum()
+        loss = F.cross_entropy(x_ND @ weight_DC + bias_C, target_N) + 0.5 * l2 * weight_DC.square().sum()
         loss.backward()
         return loss
 
     with torch.enable_grad():
         optimizer.step(closure)  # pyright: ignore[reportArgumentType]
-    return weight_DK.detach(), bias_K.detach(), classes_K
+    return weight_DC.detach(), bias_C.detach(), classes_C

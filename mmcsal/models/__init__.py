@@ -1,4 +1,17 @@
-"""Encoders, projection heads and the two-tower model; the unions below are the closed list of encoders."""
+"""Encoders, projection heads and the two-tower model; the unions below are the closed list of encoders.
+
+Shape suffixes beside those of `mmcsal.contracts`:
+
+=====  ==========================================
+B      samples of one batch
+T      frames of a clip, or time steps of a spectrogram
+C      channels, or features
+L      samples of a waveform
+F      mel bands
+M      masks of a spectrogram
+X      places along one of its axes
+=====  ==========================================
+"""
 
 from typing import Annotated
 

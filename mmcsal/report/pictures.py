@@ -56,8 +56,8 @@ def log_mel_FT(sound_L: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Level in [0, 1] by mel band and time: 1 is the clip's loudest moment, 0 is 80 dB under it, or silence."""
     waveform_L = sound_L.astype(np.float64) / FULL_SCALE
     waveform_L = np.pad(waveform_L, (0, max(0, WINDOW_SAMPLES - len(waveform_L))))
-    windows_TW = np.lib.stride_tricks.sliding_window_view(waveform_L, WINDOW_SAMPLES)[::HOP_SAMPLES]
-    spectrum_TB = np.abs(np.fft.rfft(windows_TW * np.hanning(WINDOW_SAMPLES), axis=1)) ** 2
+    windows_TL = np.lib.stride_tricks.sliding_window_view(waveform_L, WINDOW_SAMPLES)[::HOP_SAMPLES]
+    spectrum_TB = np.abs(np.fft.rfft(windows_TL * np.hanning(WINDOW_SAMPLES), axis=1)) ** 2
     power_FT = _at_most_columns(mel_filters_FB(sample_rate_hz) @ spectrum_TB.T, MAX_MEL_COLUMNS)
     level_db_FT = 10 * np.log10(np.maximum(power_FT, 10 ** (SILENCE_DB / 10)))
     top_db = max(level_db_FT.max(), SILENCE_DB + DYNAMIC_RANGE_DB)

@@ -18,13 +18,15 @@ from mmcsal.selection.numerics.kernel import ONE
 from mmcsal.selection.numerics.quantize import UNIT
 from mmcsal.selection.objective.alignment import alignment_of
 from mmcsal.selection.objective.density_weights import row_weights
-from mmcsal.selection.objective.evaluation import Evaluation, closest_before, evaluate, largest_kernel
+from mmcsal.selection.objective.evaluation import Evaluation, evaluate
+from mmcsal.selection.objective.terms import closest_before, largest_kernel
+from mmcsal.selection.planning import Planned
 from mmcsal.selection.scaleout.buckets import Candidates
 from mmcsal.selection.scaleout.neighbors import Shortlist
 from mmcsal.selection.scaleout.plan import Plan
 from mmcsal.selection.scaleout.request import Pool, Request
-from mmcsal.selection.scaleout.shard import BadRow, Sample
-from mmcsal.selection.scaleout.subproblem import RowAnswers, Solved
+from mmcsal.selection.scaleout.shard import BadRow
+from mmcsal.selection.scaleout.subproblem import RowAssignments, SubproblemSolution
 
 MAX_EVALUATED_ROWS = 1024
 LINEAR_WARNING = (
@@ -84,15 +86,14 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SolverOutcome:
     """What the solver leaves behind, from which the result is written."""
 
-    plan: Plan
+    planned: Planned
     pool: Pool
-    sample: Sample  # of the pool, and all labeled rows
     proposed: Candidates  # by the cells
     shortlist: Shortlist
-    solved: list[Solved]
+    solved: list[SubproblemSolution]
     bad_rows: list[BadRow]
 
 
@@ -111,7 +112,7 @@ class _Picks:
     redundancy_P: np.ndarray  # uint16, the kernel to it
 
 
-def make_selection(outcome: Outcome, request: Request) -> Selection:
+def make_selection(outcome: SolverOutcome, request: Request) -> Selection:
     """Tables and summary of an outcome."""
     picks = _merged(outcome)
     evaluation = _evaluation(outcome, picks)
@@ -128,9 +129,9 @@ def make_selection(outcome: Outcome, request: Request) -> Selection:
     )
 
 
-def _merged(outcome: Outcome) -> _Picks:
-    """One batch of all regions: by gain per cost, as inside of each."""
-    solved, shortlist, plan = outcome.solved, outcome.shortlist, outcome.plan
+def _merged(outcome: SolverOutcome) -> _Picks:
+    """One batch of all subproblems: by gain per cost, as inside of each."""
+    solved, shortlist, plan = outcome.solved, outcome.shortlist, outcome.planned.plan
     names = ("pick_P", "gain_P", "coverage_P", "mass_P", "runner_up_P")
     arrays = [np.concatenate([getattr(s, name) for s in solved]) for name in names]
     if len(solved) > 1:
@@ -146,16 +147,16 @@ def _merged(outcome: Outcome) -> _Picks:
     )  # fmt: skip
 
 
-def _columns(outcome: Outcome, picks: _Picks) -> dict[str, Any]:
-    plan, spec, num_pool = outcome.plan, outcome.plan.spec, len(outcome.pool.hash_N)
-    unit = float(plan.gain_unit(plan.num_routed))
+def _columns(outcome: SolverOutcome, picks: _Picks) -> dict[str, Any]:
+    plan, spec, num_pool = outcome.planned.plan, outcome.planned.plan.spec, len(outcome.pool.hash_N)
+    unit = float(plan.objective.gain_unit(plan.scope.num_routed))
     ids = outcome.shortlist.ids.take(pa.array(picks.place_P))
     names: list[str] = ids.to_pylist()
     closest = [None if p < 0 else names[p] for p in picks.nearest_P]
-    alignment_P, redundancy_P = alignment_of(picks.score_P, plan.anchors), picks.redundancy_P / ONE
-    mass_P = picks.mass_P / plan.weight_unit * (num_pool / plan.num_routed)
+    alignment_P, redundancy_P = alignment_of(picks.score_P, plan.objective.anchors), picks.redundancy_P / ONE
+    mass_P = picks.mass_P / plan.objective.weight_unit * (num_pool / plan.scope.num_routed)
     runners_up = outcome.shortlist.ids.take(pa.array(picks.runner_up_P, mask=picks.runner_up_P < 0))
-    is_included_P = np.isin(outcome.shortlist.hash_C[picks.place_P], plan.forced_hash)
+    is_included_P = np.isin(outcome.shortlist.hash_C[picks.place_P], plan.roles.forced_hash)
     facts = zip(mass_P, alignment_P, redundancy_P, closest, runners_up.to_pylist(), is_included_P, strict=True)
     costs = plan.attributes.costs(outcome.shortlist.hash_C[picks.place_P])
     return {
@@ -172,7 +173,7 @@ def _columns(outcome: Outcome, picks: _Picks) -> dict[str, Any]:
         "reason": [
             explain.pick_reason(
                 mass, num_pool, r, red, near, runner_up,
-                low=plan.align_threshold, duplicate=spec.duplicate_kernel, is_included=bool(included),
+                low=plan.objective.align_threshold, duplicate=spec.duplicate_kernel, is_included=bool(included),
             )
             for mass, r, red, near, runner_up, included in facts
         ],
@@ -180,22 +181,22 @@ def _columns(outcome: Outcome, picks: _Picks) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _evaluation(outcome: Outcome, picks: _Picks) -> Evaluation:
-    plan, sample, num_pool = outcome.plan, outcome.sample, len(outcome.pool.hash_N)
+def _evaluation(outcome: SolverOutcome, picks: _Picks) -> Evaluation:
+    plan, sample, num_pool = outcome.planned.plan, outcome.planned.sample, len(outcome.pool.hash_N)
     counting = np.flatnonzero(plan.attributes.weights(sample.hash_N) > 0)  # in the order of hashes
     counting = counting if len(counting) else np.arange(len(sample.hash_N))
     in_sample = np.isin(np.arange(len(sample.hash_N)), counting[:MAX_EVALUATED_ROWS])
     rows_ND = sample.joint_ND[in_sample]
-    open_rows = ~np.isin(sample.hash_N, plan.closed_hash)
+    open_rows = ~np.isin(sample.hash_N, plan.roles.closed_hash)
     is_whole = len(sample.hash_N) == num_pool
     return evaluate(
         rows_ND,
         picks.joint_PD,
         sample.joint_ND[open_rows if is_whole else open_rows & ~in_sample],
         plan.kernel,
-        aligned_P=plan.aligned(picks.score_P),
+        aligned_P=plan.objective.aligned(picks.score_P),
         redundancy_P=picks.redundancy_P,
-        lambda_align=plan.lambda_align,
+        lambda_align=plan.objective.applied_lambda_align,
         lambda_div=plan.spec.lambda_div,
         num_pool=None if is_whole else num_pool,
         base_N=largest_kernel(rows_ND, plan.labeled_LD, plan.kernel),
@@ -205,70 +206,73 @@ def _evaluation(outcome: Outcome, picks: _Picks) -> Evaluation:
 
 
 def _sample_weights(plan: Plan, hash_N: np.ndarray, rows_ND: np.ndarray) -> np.ndarray | None:
-    if plan.weight_unit == 1:
+    if plan.objective.weight_unit == 1:
         return None
     weight_N = row_weights(hash_N, rows_ND, plan.attributes, plan.tempering)
     return weight_N if weight_N.any() else None
 
 
-def _summary(outcome: Outcome, picks: _Picks, evaluation: Evaluation) -> dict[str, Any]:
-    plan, solved = outcome.plan, outcome.solved
+def _summary(outcome: SolverOutcome, picks: _Picks, evaluation: Evaluation) -> dict[str, Any]:
+    plan, solved = outcome.planned.plan, outcome.solved
     worth = asdict(evaluation)
     num_picks = len(picks.place_P)
     costs = plan.attributes.costs(outcome.shortlist.hash_C[picks.place_P])
-    objective = evaluation.terms.objective
+    objective, gain_unit = evaluation.terms.objective, plan.objective.gain_unit(plan.scope.num_rows)
     summary = {
         "num_pool": len(outcome.pool.hash_N),
-        "num_labeled": len(plan.labeled_hash_L),
+        "num_labeled": len(plan.roles.labeled_hash_L),
         "budget": num_picks,
         **worth.pop("terms"),
         **worth,
-        "mean_gain": float(picks.gain_P.mean()) / plan.gain_unit(plan.num_routed),
-        "mean_alignment": float(alignment_of(picks.score_P, plan.anchors).mean()),
-        "separation": plan.anchors.separation,
-        "lambda_align": plan.lambda_align,
+        "mean_gain": float(picks.gain_P.mean()) / plan.objective.gain_unit(plan.scope.num_routed),
+        "mean_alignment": float(alignment_of(picks.score_P, plan.objective.anchors).mean()),
+        "separation": plan.objective.anchors.separation,
+        "lambda_align": plan.spec.lambda_align,
+        "applied_lambda_align": plan.objective.applied_lambda_align,
         "lambda_div": plan.spec.lambda_div,
-        "align_threshold": plan.align_threshold,
-        "mispaired_share": plan.anchors.mispaired_share,
+        "align_threshold": plan.objective.align_threshold,
+        "mispaired_share": plan.objective.anchors.mispaired_share,
         "strategy": plan.spec.strategy.kind,
         "num_swaps": sum(s.num_swaps for s in solved),
-        "swap_gain": sum(s.swap_gain for s in solved) / plan.gain_unit(plan.num_rows) / objective if objective else 0.0,
-        "num_duplicates": int((picks.redundancy_P >= plan.duplicate_kernel).sum()),
+        "swap_gain": sum(s.swap_gain for s in solved) / plan.objective.gain_unit(plan.scope.num_rows) / objective
+        if objective
+        else 0.0,
+        "num_duplicates": int((picks.redundancy_P >= plan.objective.duplicate_kernel).sum()),
         "num_rejected": len({r.sample_id for r in outcome.bad_rows}),
         "bandwidth": plan.kernel.bandwidth / UNIT**2,
         "num_cells": len(np.unique(outcome.proposed.cell_C)),
         "num_candidates": len(outcome.proposed.hash_C),
         "num_shortlisted": len(outcome.shortlist.hash_C),
-        "num_rows_solved": plan.num_rows,
-        "num_near_anchors": plan.anchors.num_near,
-        "gain_unit": float(plan.gain_unit(plan.num_rows)),
+        "num_rows_solved": plan.scope.num_rows,
+        "num_near_anchors": plan.objective.anchors.num_near,
+        "gain_unit": float(gain_unit),
         "seed": plan.seed,
     }
     if plan.attributes.cost_N is not None:
         summary["total_cost"] = float(costs.sum())
-    if plan.spec.align_form == "linear" and plan.lambda_align > 0:
+    if plan.spec.align_form == "linear" and plan.objective.applied_lambda_align > 0:
         summary["warning"] = LINEAR_WARNING
     return summary
 
 
-def _candidate_table(outcome: Outcome) -> pa.Table:
+def _candidate_table(outcome: SolverOutcome) -> pa.Table:
     """The CANDIDATE table; masses are rows of the pool."""
-    proposed, plan = outcome.proposed, outcome.plan
+    proposed, plan = outcome.proposed, outcome.planned.plan
     _, cell_C = np.unique(proposed.cell_C, return_inverse=True)
-    mass_C = proposed.mass_C * (len(outcome.pool.hash_N) / plan.num_rows)
+    mass_C = proposed.mass_C * (len(outcome.pool.hash_N) / plan.scope.num_rows)
     columns = [cell_C, proposed.rank_C, proposed.ids, mass_C, proposed.gain_C]
     return pa.table([pa.array(c).cast(f.type) for c, f in zip(columns, CANDIDATE, strict=True)], schema=CANDIDATE)
 
 
-def _represented(outcome: Outcome) -> pa.Table | None:
+def _represented(outcome: SolverOutcome) -> pa.Table | None:
     rows = [s.rows for s in outcome.solved]
     if not any(len(r.ids) for r in rows):
         return None
     ids = pa.concat_arrays([r.ids for r in rows])
     pick_N, kernel_N, score_N = (np.concatenate([getattr(r, n) for r in rows]) for n in _ANSWERS)
     by = pc.take(outcome.shortlist.ids, pa.array(pick_N, mask=pick_N < 0))
-    alignment_N = alignment_of(score_N, outcome.plan.anchors)
+    alignment_N = alignment_of(score_N, outcome.planned.plan.objective.anchors)
     return explain.represented_table(ids, by, np.where(pick_N < 0, 0, kernel_N) / ONE, alignment_N)
 
 
-_ANSWERS: Sequence[str] = tuple(name for name in RowAnswers.__dataclass_fields__ if name != "ids")
+_ANSWERS: Sequence[str] = tuple(name for name in RowAssignments.__dataclass_fields__ if name != "ids")

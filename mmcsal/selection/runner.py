@@ -1,6 +1,6 @@
 """Where the steps of a selection run: the protocol that every runner fills, and the one of this process.
 
-Steps are pure functions of a shard, a bag or a region; a runner never changes what they return.
+Steps are pure functions of a shard, a bucket or a subproblem; a runner never changes what they return.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,15 +9,15 @@ from typing import Any, Protocol
 
 from threadpoolctl import ThreadpoolController
 
-from mmcsal.selection.scaleout.buckets import Bag, join
-from mmcsal.selection.scaleout.neighbors import Links
-from mmcsal.selection.scaleout.shard import Rows, Shard, Survey, prepare
+from mmcsal.selection.scaleout.buckets import Bucket, join
+from mmcsal.selection.scaleout.neighbors import Neighbors
+from mmcsal.selection.scaleout.shard import Rows, Shard, ShardSummary, prepare
 
 
 class Runner(Protocol):
     """Where steps run: in this process, or as tasks on a cluster."""
 
-    def prepare(self, bad_rows: str) -> list[Survey]:
+    def prepare(self, bad_rows: str) -> list[ShardSummary]:
         """Reads, checks and quantises every shard, once, and keeps its rows for the steps that follow."""
         ...
 
@@ -25,23 +25,23 @@ class Runner(Protocol):
         """`step(rows, *common)` of every shard, in the order of shards."""
         ...
 
-    def shuffle(self, step: Callable[..., list[Bag]], num_bags: int, *common: Any) -> None:
-        """Runs `step(rows, *common)` -> a piece for each bag, and keeps the pieces where `over_bags` finds them."""
+    def shuffle(self, step: Callable[..., list[Bucket]], num_buckets: int, *common: Any) -> None:
+        """Runs `step(rows, *common)` -> a piece for each bucket, and keeps them where `over_buckets` finds them."""
         ...
 
-    def over_bags(self, step: Callable[..., Any], *common: Any) -> list[Any]:
-        """`step(bag, *common)` of every bag that holds rows, joined and sorted by id; in the order of bags."""
+    def over_buckets(self, step: Callable[..., Any], *common: Any) -> list[Any]:
+        """`step(bucket, *common)` of every bucket that holds rows, joined and sorted by id; in the order of buckets."""
         ...
 
-    def over_regions(
+    def over_subproblems(
         self,
-        bags_by_region: list[list[int]],
-        step: Callable[..., Links],
+        buckets_by_subproblem: list[list[int]],
+        step: Callable[..., Neighbors],
         commons: list[tuple],
         last: Callable,
-        jobs: list[tuple],
+        last_commons: list[tuple],
     ) -> list[Any]:
-        """`last([step(bag, *common) of the region's bags], *job)` of every region, in their order."""
+        """`last([step(bucket, *common) of its buckets], *last_common)` of every subproblem, in their order."""
         ...
 
 
@@ -51,41 +51,41 @@ class LocalRunner:
     def __init__(self, shards: Sequence[Shard], num_threads: int = 1) -> None:
         self._shards = shards
         self._rows: list[Rows] = []
-        self._bags: list[Bag] = []
+        self._buckets: list[Bucket] = []
         self._num_threads = num_threads
         self._libraries = ThreadpoolController()
 
-    def prepare(self, bad_rows: str) -> list[Survey]:
+    def prepare(self, bad_rows: str) -> list[ShardSummary]:
         """See `Runner`."""
         prepared = self._map(lambda shard: prepare(shard, bad_rows), self._shards)
         self._rows = [rows for rows, _ in prepared]
-        return [survey for _, survey in prepared]
+        return [summary for _, summary in prepared]
 
     def over_shards(self, step: Callable[..., Any], *common: Any) -> list[Any]:
         """See `Runner`."""
         return self._map(lambda rows: step(rows, *common), self._rows)
 
-    def shuffle(self, step: Callable[..., list[Bag]], num_bags: int, *common: Any) -> None:
+    def shuffle(self, step: Callable[..., list[Bucket]], num_buckets: int, *common: Any) -> None:
         """See `Runner`."""
         pieces = self._map(lambda rows: step(rows, *common), self._rows)
-        self._bags = self._map(lambda bag: join([p[bag] for p in pieces]), range(num_bags))
+        self._buckets = self._map(lambda bucket: join([p[bucket] for p in pieces]), range(num_buckets))
 
-    def over_bags(self, step: Callable[..., Any], *common: Any) -> list[Any]:
+    def over_buckets(self, step: Callable[..., Any], *common: Any) -> list[Any]:
         """See `Runner`."""
-        return self._map(lambda bag: step(bag, *common), self._bags)
+        return self._map(lambda bucket: step(bucket, *common), self._buckets)
 
-    def over_regions(
+    def over_subproblems(
         self,
-        bags_by_region: list[list[int]],
-        step: Callable[..., Links],
+        buckets_by_subproblem: list[list[int]],
+        step: Callable[..., Neighbors],
         commons: list[tuple],
         last: Callable,
-        jobs: list[tuple],
+        last_commons: list[tuple],
     ) -> list[Any]:
         """See `Runner`."""
         return [
-            last(self._map(lambda bag, common=common: step(self._bags[bag], *common), bags), *job)
-            for bags, common, job in zip(bags_by_region, commons, jobs, strict=True)
+            last(self._map(lambda bucket, common=common: step(self._buckets[bucket], *common), buckets), *last_common)
+            for buckets, common, last_common in zip(buckets_by_subproblem, commons, last_commons, strict=True)
         ]
 
     def _map(self, function: Callable[[Any], Any], items: Any) -> list[Any]:

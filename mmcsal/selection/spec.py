@@ -59,7 +59,7 @@ class SelectSpec(Spec):
     scale_by_confidence: bool = True
     # Samples whose similarities form the profile that alignment compares; 2048-4096 for fine-grained pools.
     num_anchors: Annotated[int, Field(ge=8, le=8192)] = 512
-    # Samples of dense regions count density^-tempering: 0 = every sample counts once, .5 helps rare classes.
+    # Samples of dense places count density^-tempering: 0 = every sample counts once, .5 helps rare classes.
     tempering: Annotated[float, Field(ge=0, le=1)] = 0.0
     # Picks that are this close to an earlier pick (kernel in [0, 1]) are taken only when nothing else is left.
     duplicate_kernel: Annotated[float, Field(gt=0, le=1)] = 0.98

@@ -53,16 +53,16 @@ class BatchSpec(Spec):
         if self.batch_size % workers:
             less, more = max(1, self.batch_size // workers) * workers, -(-self.batch_size // workers) * workers
             raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of {_told(low, high)}: "
+                f"batch_size {self.batch_size} is not a multiple of {_workers_text(low, high)}: "
                 f"every worker needs the same share; use {less} or {more}"
             )
         if self.batch_size % self.lanes or self.lanes % workers:
             raise ValueError(
                 f"num_lanes {self.lanes} must divide batch_size {self.batch_size} and be a multiple of "
-                f"{_told(low, high)}: every worker reads whole lanes; use num_lanes={workers}"
+                f"{_workers_text(low, high)}: every worker reads whole lanes; use num_lanes={workers}"
             )
         return self
 
 
-def _told(low: int, high: int) -> str:
+def _workers_text(low: int, high: int) -> str:
     return f"num_workers {high}" if low == high else f"every number of workers from {low} to {high}"

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from mmcsal.losses.pcl import PclSpec
 from mmcsal.training.clusters import refit_prototypes
 from mmcsal.training.data import ClipBatch, ClipBatches
+from mmcsal.training.data.prefetch import ahead
 from mmcsal.training.position import Position
-from mmcsal.training.prefetch import ahead
 from mmcsal.training.state import TrainState
 from mmcsal.training.step import train_step
 

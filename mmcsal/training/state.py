@@ -138,13 +138,13 @@ def load_model(checkpoint: dict[str, Any], device: str = "cpu") -> tuple[TwoTowe
 
 def config_hash(spec: PretrainSpec, model_spec: ModelSpec, seed: int, steps_per_epoch: int) -> str:
     """16 hex digits that change with whatever changes the result of training."""
-    told = {
+    settings = {
         "pretrain": spec.model_dump(mode="json", exclude=NOT_IN_HASH),
         "model": model_spec.model_dump(mode="json"),
         "seed": seed,
         "steps_per_epoch": steps_per_epoch,
     }
-    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _build_module(spec: PretrainSpec, model_spec: ModelSpec, seed: int) -> Mmssl:

@@ -36,14 +36,17 @@ def train_step(state: TrainState, batch: ClipBatch, *, forward: Callable[..., An
         parameter.grad = None  # AdamW skips what has no gradient
     gradient_norm = torch.nn.utils.clip_grad_norm_(module.parameters(), spec.gradient_clip_norm)
     check_finite(gradient_norm, loss, state, f"pretrain.learning_rate (now {spec.learning_rate})")
-    told = {"gradient_norm": gradient_norm.item(), "learning_rate": state.scheduler.get_last_lr()[0]}
+    learning_rate = state.scheduler.get_last_lr()[0]  # of this step: the schedule moves on below
     state.optimizer.step()
     module.objective.after_step()
     if state.average is not None:
         state.average.update_parameters(module.model)
     state.scheduler.step()
-    told["temperature"] = module.objective.cross.temperature
-    figures = {**{name: part.item() for name, part in parts.items()}, **told}
+    figures = {name: part.item() for name, part in parts.items()} | {
+        "gradient_norm": gradient_norm.item(),
+        "learning_rate": learning_rate,
+        "temperature": module.objective.cross.temperature,
+    }
     state.advance(figures)
     return figures
 

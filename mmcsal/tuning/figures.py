@@ -71,9 +71,9 @@ def _heat_map(axes: Axes, keys: list[str], firsts: list, seconds: list, gain: np
 def _map(axes: Axes, keys: list[str], outcome: Outcome):
     """Where settings were tried; the present ones a cross, the finalist ringed."""
     tried = [line for line in outcome.lines if line.setting != PRESENT]
-    points_NA = np.array([[line.settings[key] for key in keys] for line in tried], float)
+    points_NK = np.array([[line.settings[key] for key in keys] for line in tried], float)
     gain_N = np.array([100 * line.gain for line in tried])
-    shown = axes.scatter(*points_NA.T, c=gain_N, cmap=DIVERGING, norm=_norm(gain_N), s=90, edgecolors=MUTED, zorder=3)
+    shown = axes.scatter(*points_NK.T, c=gain_N, cmap=DIVERGING, norm=_norm(gain_N), s=90, edgecolors=MUTED, zorder=3)
     present, finalist = (outcome.settings(number) for number in (PRESENT, outcome.finalist))
     axes.scatter(*(finalist[key] for key in keys), s=240, facecolors="none", edgecolors=INK, zorder=4,
                  label="best on fresh seeds")  # fmt: skip

@@ -31,7 +31,7 @@ def measure(
     Raises: InputError: too few samples; or the strategy refuses the pool.
     """
     pool, test = split(samples, test_fraction=test_fraction, seed=seed)
-    pool_joint_ND, test_joint_TD = (quantize_joint(part.a_ND, part.v_ND) for part in (pool, test))
+    pool_joint_ND, test_joint_ND = (quantize_joint(part.a_ND, part.v_ND) for part in (pool, test))
     hash_N = hash_ids(pool.ids.tolist(), salt=f"coverage:{seed}")
     records = []
     for budget in budgets:
@@ -53,7 +53,7 @@ def measure(
                 "num_test": len(test),
                 "accuracy": learned.get("accuracy"),
                 "macro_f1": learned.get("macro_f1"),
-                "coverage": coverage(test_joint_TD, pool_joint_ND[rows], kernel),
+                "coverage": coverage(test_joint_ND, pool_joint_ND[rows], kernel),
                 "seconds": seconds,
             }
         )
@@ -65,12 +65,12 @@ def tuning_rows(number: int, settings: Settings, phase: str, records: list[dict[
     return [{"setting": number, "settings": json.dumps(settings), "phase": phase, **record} for record in records]
 
 
-def coverage(joint_ND: np.ndarray, picks_BD: np.ndarray, kernel: Kernel) -> float:
+def coverage(joint_ND: np.ndarray, picks_PD: np.ndarray, kernel: Kernel) -> float:
     """Mean over samples of the kernel to the nearest pick, in [0, 1].
 
-    Args: joint_ND, picks_BD: quantised joint embeddings, int16.
+    Args: joint_ND, picks_PD: quantised joint embeddings, int16.
     """
-    _, square_distance_N = nearest(joint_ND, picks_BD)
+    _, square_distance_N = nearest(joint_ND, picks_PD)
     return float(kernel_of(square_distance_N, kernel).mean(dtype=np.float64) / ONE)
 
 

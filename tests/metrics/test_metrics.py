@@ -11,7 +11,6 @@ from sklearn.metrics import normalized_mutual_info_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from mmcsal.metrics import (
-    alignment,
     class_recall_at_1,
     cluster_nmi,
     effective_rank,
@@ -19,6 +18,7 @@ from mmcsal.metrics import (
     linear_accuracy,
     mix,
     modality_gap,
+    positive_pair_distance,
     prototype_usage,
     recall_at_1,
     retrieval_loss,
@@ -70,10 +70,11 @@ def test_retrieval_loss_equals_the_definition(n, d, seed):
 
 @given(n=st.integers(2, 30), d=st.integers(2, 8), seed=st.integers(0, 999))
 @settings(max_examples=40, deadline=None)
-def test_alignment_and_uniformity_equal_their_definitions(n, d, seed):
+def test_pair_distance_and_uniformity_equal_their_definitions(n, d, seed):
     a, b = unit_rows(n, d, seed), unit_rows(n, d, seed + 1)
     x, y = a.numpy(), b.numpy()
-    assert alignment(a, b).item() == pytest.approx(np.mean([np.sum((p - q) ** 2) for p, q in zip(x, y, strict=True)]))
+    expected = np.mean([np.sum((p - q) ** 2) for p, q in zip(x, y, strict=True)])
+    assert positive_pair_distance(a, b).item() == pytest.approx(expected)
     pairs = [np.exp(-2 * np.sum((x[i] - x[j]) ** 2)) for i in range(n) for j in range(n) if i != j]
     assert uniformity(a).item() == pytest.approx(np.log(np.mean(pairs)))
     assert -8 <= uniformity(a).item() <= 1e-12
@@ -85,7 +86,7 @@ def test_retrieval_and_mix_are_shares_that_ignore_the_order_of_pairs(n, seed):
     a, b = unit_rows(n, 4, seed), unit_rows(n, 4, seed + 1)
     labels = torch.arange(n) % 3
     shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    for measure in (recall_at_1, mix, modality_gap, alignment):
+    for measure in (recall_at_1, mix, modality_gap, positive_pair_distance):
         torch.testing.assert_close(measure(a[shuffled], b[shuffled]), measure(a, b))
     expected = class_recall_at_1(a, b, labels)
     torch.testing.assert_close(class_recall_at_1(a[shuffled], b[shuffled], labels[shuffled]), expected)
@@ -158,7 +159,7 @@ def test_prototype_usage_by_hand():
     assert prototype_usage(torch.eye(4)[[0, 1]], prototypes).item() == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("measure", [modality_gap, alignment, recall_at_1, mix])
+@pytest.mark.parametrize("measure", [modality_gap, positive_pair_distance, recall_at_1, mix])
 def test_what_is_no_pair_is_refused(measure):
     for a, b in (
         (torch.ones(3, 2), torch.ones(2, 2)),

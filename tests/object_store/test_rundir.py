@@ -13,7 +13,7 @@ import pytest
 from mmcsal.storage.parquet_files import read_footers
 from mmcsal.storage.rundir import RunDir
 from mmcsal.storage.uri import StorageSpec
-from mmcsal.training.data import _read_table
+from mmcsal.training.data.clip_file import read_columns
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_an_outage_while_tables_are_read_is_no_damaged_table(bucket, proxy):
     path = run_dir.path("clips", "part-00000.parquet")
     proxy.outage(600)
     for read in (
-        lambda: _read_table(path, run_dir.filesystem, ["a"]),
+        lambda: read_columns(path, run_dir.filesystem, ["a"]),
         lambda: read_footers([path], run_dir.filesystem),
     ):
         with pytest.raises(OSError, match="AWS Error"):

@@ -1,6 +1,6 @@
 """Small graphs with everything that a solver must mind, and the objective of a set of picks from its definition."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from mmcsal.selection.numerics.kernel import ONE, make_kernel, square_kernel_block
 from mmcsal.selection.numerics.quantize import UNIT, quantize
 from mmcsal.selection.objective.constraints import UNLIMITED, Limits
-from mmcsal.selection.solvers.sparse_greedy import Graph, Worth, greedy, make_graph
+from mmcsal.selection.solvers.neighbor_graph import CandidateTerms, NeighborGraph, make_graph
+from mmcsal.selection.solvers.sparse_greedy import greedy
 
 DUPLICATE = round(0.98 * ONE)
 
@@ -17,8 +18,8 @@ DUPLICATE = round(0.98 * ONE)
 class Case:
     """Rows and candidates, with the whole kernel beside the graph."""
 
-    graph: Graph
-    worth: Worth
+    graph: NeighborGraph
+    terms: CandidateTerms
     limits: Limits
     kernel_NC: np.ndarray
     weight_N: list[int]
@@ -42,16 +43,16 @@ KINDS = st.builds(
 SEEDS = st.integers(0, 10**6)
 
 
-def graph_of(kernel_NC, row_of_C, cover_N, weight_N, num_links):
-    """The graph in which each row keeps the `num_links` candidates that it is closest to."""
-    index_NM = np.argsort(-kernel_NC.astype(np.int64), axis=1, kind="stable")[:, :num_links].astype(np.int32)
-    kernel_NM = np.take_along_axis(kernel_NC, index_NM, axis=1)
+def graph_of(kernel_NC, row_of_C, cover_N, weight_N, num_neighbors):
+    """The graph in which each row keeps the `num_neighbors` candidates that it is closest to."""
+    index_NJ = np.argsort(-kernel_NC.astype(np.int64), axis=1, kind="stable")[:, :num_neighbors].astype(np.int32)
+    kernel_NJ = np.take_along_axis(kernel_NC, index_NJ, axis=1)
     return make_graph(
-        index_NM, kernel_NM, kernel_NC.shape[1], cover_N=cover_N, weight_N=weight_N, row_of_C=row_of_C
+        index_NJ, kernel_NJ, kernel_NC.shape[1], cover_N=cover_N, weight_N=weight_N, row_of_C=row_of_C
     )  # fmt: skip
 
 
-def make_case(seed, kind=Kind(), *, num_rows=24, num_candidates=13, budget=5, num_links=None):
+def make_case(seed, kind=Kind(), *, num_rows=24, num_candidates=13, budget=5, num_neighbors=None):
     """A few clusters with exact duplicates, some rows covered by labeled samples."""
     rng = np.random.default_rng(seed)
     x_ND = rng.normal(size=(4, 5))[rng.integers(0, 4, num_rows)] + 0.5 * rng.normal(size=(num_rows, 5))
@@ -68,7 +69,7 @@ def make_case(seed, kind=Kind(), *, num_rows=24, num_candidates=13, budget=5, nu
         code_CQ = code_CQ.astype(np.int32)
         min_G, max_G = np.array([1, 0, 1]), np.array([2, 1, UNLIMITED])
     cost_C = rng.choice([0.5, 1.0, 1.75], num_candidates) if kind.has_costs else np.ones(num_candidates)
-    worth = Worth(
+    terms = CandidateTerms(
         bonus_C=rng.integers(0, 4, num_candidates) * 15000,  # ties
         cost_C=cost_C,
         is_forced_C=(rng.random(num_candidates) < 0.1) & kind.has_forced,
@@ -77,15 +78,15 @@ def make_case(seed, kind=Kind(), *, num_rows=24, num_candidates=13, budget=5, nu
         duplicate_kernel=DUPLICATE,
     )
     kernel_NC = kernel_NN[:, row_of_C]
-    graph = graph_of(kernel_NC, row_of_C, cover_N, weight_N, num_links or num_candidates)
+    graph = graph_of(kernel_NC, row_of_C, cover_N, weight_N, num_neighbors or num_candidates)
     weights = weight_N.tolist() if kind.has_weights else [1] * num_rows
-    return Case(graph, worth, Limits(float(budget), code_CQ, min_G, max_G), kernel_NC, weights)
+    return Case(graph, terms, Limits(float(budget), code_CQ, min_G, max_G), kernel_NC, weights)
 
 
 def value(case, picks):
     """Coverage plus alignment of a set of picks, from the definition."""
     covered_N = np.maximum(case.graph.cover_N, case.kernel_NC[:, list(picks)].max(axis=1, initial=0))
-    return int(covered_N.astype(np.int64) @ np.array(case.weight_N)) + int(case.worth.bonus_C[list(picks)].sum())
+    return int(covered_N.astype(np.int64) @ np.array(case.weight_N)) + int(case.terms.bonus_C[list(picks)].sum())
 
 
 def closeness(case, c, picks):
@@ -97,5 +98,5 @@ def closeness(case, c, picks):
 def start_of(case, seed):
     """Random picks within the limits, so that there is much to swap; forced ones among them."""
     random = np.random.default_rng(seed).integers(0, 10**6, case.graph.num_candidates)
-    flat = replace(case.graph, kernel_E=np.zeros_like(case.graph.kernel_E))
-    return greedy(flat, replace(case.worth, bonus_C=random, redundancy_unit=0), case.limits).pick_P
+    flat = case.graph._replace(kernel_E=np.zeros_like(case.graph.kernel_E))
+    return greedy(flat, case.terms._replace(bonus_C=random, redundancy_unit=0), case.limits).pick_P

@@ -74,7 +74,7 @@ def test_unrelated_modalities_do_not_steer():
     rng = np.random.default_rng(0)
     a_ND, v_ND = rng.normal(size=(500, 8)), rng.normal(size=(500, 8))
     selection = select_pairs(a_ND, v_ND, 20)
-    assert selection.summary["lambda_align"] == 0
+    assert selection.summary["applied_lambda_align"] == 0
     assert selection.sample_ids == select_pairs(a_ND, v_ND, 20, config=SelectSpec(lambda_align=0)).sample_ids
 
 

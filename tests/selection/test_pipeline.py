@@ -29,7 +29,7 @@ def shards_of(pool, cuts, order):
     ],
 )
 def test_any_cut_into_shards_gives_the_same(views, settings, monkeypatch):
-    monkeypatch.setattr("mmcsal.selection.pipeline.MAX_BAG_ROWS", 700)  # several bags
+    monkeypatch.setattr("mmcsal.selection.scaleout.cell_tree.MAX_BUCKET_ROWS", 700)  # several buckets
     pool, spec = views(3000, seed=8, misaligned=0.1), SelectSpec(budget=40, **settings)
     labeled, rng = ["s1", "s700"], np.random.default_rng(0)
     whole = select(LocalRunner(shards_of(pool, [], np.arange(3000))), request_of(spec, labeled, None, 0), seed=0)

@@ -14,7 +14,7 @@ from mmcsal.models import ModelSpec, build_model
 from mmcsal.models.fusion import FusionClassifier
 from mmcsal.models.heads import ProjectionSpec
 from mmcsal.training.augment import View
-from mmcsal.training.finetune import losses_of
+from mmcsal.training.finetune.classifier import losses_of
 from mmcsal.training.grad_cache import cached_backward
 from mmcsal.training.module import Mmssl
 

@@ -1,6 +1,6 @@
-"""What the cells of a bag proposed, kept in the run directory until the selection is committed.
+"""What the cells of a bucket proposed, kept in the run directory until the selection is committed.
 
-A killed selection reads its embeddings again, makes the same plan, and goes on with the bags that are missing. Files
+A killed selection reads its embeddings again, makes the same plan, and goes on with the buckets that are missing. Files
 are named by what they depend on, so those of other settings or other embeddings are never taken for these.
 """
 
@@ -16,12 +16,12 @@ from pydantic import BaseModel
 from mmcsal.selection.scaleout.buckets import Candidates
 from mmcsal.storage.rundir import RunDir
 
-FOLDER = ".select-bags"
+FOLDER = ".select-buckets"
 
 
 @dataclass(frozen=True)
 class Store:
-    """Where the bags of a selection are kept."""
+    """Where the buckets of a selection are kept."""
 
     run_dir: RunDir
     settings: str  # of the stage and of all before it
@@ -37,24 +37,24 @@ class Store:
 
 @dataclass(frozen=True)
 class StoredStep:
-    """The files of one step, one a bag."""
+    """The files of one step, one a bucket."""
 
     run_dir: RunDir
     folder: str
 
-    def has(self, bag: int) -> bool:
-        return self.run_dir.exists(self.folder, _name(bag))
+    def has(self, bucket: int) -> bool:
+        return self.run_dir.exists(self.folder, _name(bucket))
 
-    def read(self, bag: int) -> Candidates:
-        table = self.run_dir.read_part(self.folder, _name(bag))
+    def read(self, bucket: int) -> Candidates:
+        table = self.run_dir.read_part(self.folder, _name(bucket))
         ids, *arrays = (table[name].combine_chunks() for name in table.column_names)
         return Candidates(
             pa.concat_arrays(ids.chunks) if isinstance(ids, pa.ChunkedArray) else ids,
             **{n: a.to_numpy(zero_copy_only=False) for n, a in zip(table.column_names[1:], arrays, strict=True)},
         )
 
-    def write(self, bag: int, candidates: Candidates) -> None:
-        self.run_dir.write_part(self.folder, _name(bag), pa.table(vars(candidates)))
+    def write(self, bucket: int, candidates: Candidates) -> None:
+        self.run_dir.write_part(self.folder, _name(bucket), pa.table(vars(candidates)))
 
 
 def digest(value: Any) -> str:
@@ -91,5 +91,5 @@ def _parts(value: Any) -> Iterator[bytes]:
         raise TypeError(f"no digest of {type(value).__name__}")
 
 
-def _name(bag: int) -> str:
-    return f"bag-{bag:05d}.parquet"
+def _name(bucket: int) -> str:
+    return f"bucket-{bucket:05d}.parquet"

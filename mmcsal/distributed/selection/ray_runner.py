@@ -20,14 +20,14 @@ from mmcsal.distributed.selection.checkpoint import Store, StoredStep
 from mmcsal.selection.api import request_of, salt_of
 from mmcsal.selection.pipeline import select
 from mmcsal.selection.result import Selection
-from mmcsal.selection.scaleout.buckets import Bag, join, propose
-from mmcsal.selection.scaleout.neighbors import Links
+from mmcsal.selection.scaleout.buckets import Bucket, join, propose
+from mmcsal.selection.scaleout.neighbors import Neighbors
 from mmcsal.selection.scaleout.parquet_shards import RowGroups, shards_of
-from mmcsal.selection.scaleout.shard import Rows, Survey, concat_rows, prepare
+from mmcsal.selection.scaleout.shard import Rows, ShardSummary, concat_rows, prepare
 from mmcsal.selection.spec import SelectSpec
 from mmcsal.selection.strategies.classifier import FusedClassifier
 
-STORED_STEPS = (propose,)  # the steps whose bags take long and leave little
+STORED_STEPS = (propose,)  # the steps whose buckets take long and leave little
 
 
 def select_over_ray(
@@ -56,7 +56,7 @@ def select_over_ray(
         uris: columns `sample_id` and `uri`, for the `uri` of the result.
         classifier: trained on the labels so far, for warm-start strategies.
         progress: called with the tasks that are done and the tasks known so far.
-        store: where bags that are done are kept, so that a killed selection goes on with the others.
+        store: where buckets that are done are kept, so that a killed selection goes on with the others.
 
     Raises:
         InputError: no files, or a budget or labeled ids that do not fit the pool.
@@ -71,66 +71,71 @@ def select_over_ray(
 
 
 class RayRunner:
-    """Runs every step as one task a shard, a bag or a region; see `mmcsal.selection.runner.Runner`."""
+    """Runs every step as one task a shard, a bucket or a subproblem; see `mmcsal.selection.runner.Runner`."""
 
     def __init__(
         self, shards: Sequence[Sequence[RowGroups]], progress: Progress | None = None, store: Store | None = None
     ) -> None:
         self._shards, self._progress, self._store = shards, progress, store
         self._rows: list[ray.ObjectRef] = []
-        self._pieces_by_bag: list[list[ray.ObjectRef]] = []
+        self._pieces_by_bucket: list[list[ray.ObjectRef]] = []
         self._num_done = self._num_started = 0
 
-    def prepare(self, bad_rows: str) -> list[Survey]:
+    def prepare(self, bad_rows: str) -> list[ShardSummary]:
         """See `Runner`."""
         outputs: list[Any] = [_prepare.remote(parts, bad_rows) for parts in self._shards]
         self._rows = [rows for rows, _ in outputs]
-        return [survey for surveys in self._results([surveys for _, surveys in outputs]) for survey in surveys]
+        summaries_by_shard = self._results([summaries for _, summaries in outputs])
+        return [summary for summaries in summaries_by_shard for summary in summaries]
 
     def over_shards(self, step: Callable[..., Any], *common: Any) -> list[Any]:
         """See `Runner`."""
         common_ref = ray.put(common)
         return self._results([_over_rows.remote(step, rows, common_ref) for rows in self._rows])
 
-    def shuffle(self, step: Callable[..., list[Bag]], num_bags: int, *common: Any) -> None:
+    def shuffle(self, step: Callable[..., list[Bucket]], num_buckets: int, *common: Any) -> None:
         """See `Runner`."""
         common_ref = ray.put(common)
-        routing = _over_rows if num_bags > 1 else _first_over_rows
-        outputs = [routing.options(num_returns=num_bags).remote(step, rows, common_ref) for rows in self._rows]
+        routing = _over_rows if num_buckets > 1 else _first_over_rows
+        outputs = [routing.options(num_returns=num_buckets).remote(step, rows, common_ref) for rows in self._rows]
         pieces_by_shard = [output if isinstance(output, list) else [output] for output in outputs]
-        self._wait([pieces[0] for pieces in pieces_by_shard])  # an error comes up in `over_bags`
-        self._pieces_by_bag = [list(pieces) for pieces in zip(*pieces_by_shard, strict=True)]
-        self._rows = []  # the shards are in the bags now
+        self._wait([pieces[0] for pieces in pieces_by_shard])  # an error comes up in `over_buckets`
+        self._pieces_by_bucket = [list(pieces) for pieces in zip(*pieces_by_shard, strict=True)]
+        self._rows = []  # the shards are in the buckets now
 
-    def over_bags(self, step: Callable[..., Any], *common: Any) -> list[Any]:
+    def over_buckets(self, step: Callable[..., Any], *common: Any) -> list[Any]:
         """See `Runner`; what a killed selection has in its store is not done again."""
         common_ref = ray.put(common)
-        bags = range(len(self._pieces_by_bag))
+        buckets = range(len(self._pieces_by_bucket))
         stored = self._store.scope(step, common) if self._store is not None and step in STORED_STEPS else None
-        found = {bag: stored.read(bag) for bag in bags if stored.has(bag)} if stored is not None else {}
+        found = {bucket: stored.read(bucket) for bucket in buckets if stored.has(bucket)} if stored is not None else {}
         refs = [
-            _over_bag.remote(step, common_ref, stored, bag, *self._pieces_by_bag[bag])
-            for bag in bags
-            if bag not in found
+            _over_bucket.remote(step, common_ref, stored, bucket, *self._pieces_by_bucket[bucket])
+            for bucket in buckets
+            if bucket not in found
         ]
         fresh = iter(self._results(refs))
-        return [found[bag] if bag in found else next(fresh) for bag in bags]
+        return [found[bucket] if bucket in found else next(fresh) for bucket in buckets]
 
-    def over_regions(
+    def over_subproblems(
         self,
-        bags_by_region: list[list[int]],
-        step: Callable[..., Links],
+        buckets_by_subproblem: list[list[int]],
+        step: Callable[..., Neighbors],
         commons: list[tuple],
         last: Callable,
-        jobs: list[tuple],
+        last_commons: list[tuple],
     ) -> list[Any]:
         """See `Runner`."""
-        links = []
-        for bags, common_ref in zip(bags_by_region, [ray.put(common) for common in commons], strict=True):
-            links.append([_over_bag.remote(step, common_ref, None, b, *self._pieces_by_bag[b]) for b in bags])
-        self._wait([ref for refs in links for ref in refs])
-        regions = zip(links, jobs, strict=True)
-        return self._results([_over_region.remote(last, ray.put(job), *refs) for refs, job in regions])
+        neighbors = []
+        for buckets, common_ref in zip(buckets_by_subproblem, [ray.put(common) for common in commons], strict=True):
+            neighbors.append(
+                [_over_bucket.remote(step, common_ref, None, b, *self._pieces_by_bucket[b]) for b in buckets]
+            )
+        self._wait([ref for refs in neighbors for ref in refs])
+        subproblems = zip(neighbors, last_commons, strict=True)
+        return self._results(
+            [_over_subproblem.remote(last, ray.put(last_common), *refs) for refs, last_common in subproblems]
+        )
 
     def _results(self, refs: list[ray.ObjectRef]) -> list[Any]:
         self._wait(refs)
@@ -155,11 +160,11 @@ def _get(refs: list[ray.ObjectRef]) -> list[Any]:
 
 
 @ray.remote(num_cpus=1, num_returns=2)
-def _prepare(parts: Sequence[RowGroups], bad_rows: str) -> tuple[Rows, list[Survey]]:
+def _prepare(parts: Sequence[RowGroups], bad_rows: str) -> tuple[Rows, list[ShardSummary]]:
     prepared = [prepare(part.read(), bad_rows) for part in parts]
     width = prepared[0][0].joint_ND.shape[1]
-    same = [rows for rows, _ in prepared if rows.joint_ND.shape[1] == width]  # the surveys tell of others
-    return concat_rows(same), [survey for _, survey in prepared]
+    same = [rows for rows, _ in prepared if rows.joint_ND.shape[1] == width]  # the summaries tell of others
+    return concat_rows(same), [summary for _, summary in prepared]
 
 
 @ray.remote(num_cpus=1)
@@ -173,13 +178,15 @@ def _first_over_rows(step: Callable[..., Any], rows: Rows, common: tuple) -> Any
 
 
 @ray.remote(num_cpus=1)
-def _over_bag(step: Callable[..., Any], common: tuple, stored: StoredStep | None, bag: int, *pieces: Bag) -> Any:
+def _over_bucket(
+    step: Callable[..., Any], common: tuple, stored: StoredStep | None, bucket: int, *pieces: Bucket
+) -> Any:
     result = step(join(list(pieces)), *common)
     if stored is not None:
-        stored.write(bag, result)
+        stored.write(bucket, result)
     return result
 
 
 @ray.remote(num_cpus=1)
-def _over_region(step: Callable[..., Any], job: tuple, *links: Links) -> Any:
-    return step(list(links), *job)
+def _over_subproblem(step: Callable[..., Any], common: tuple, *neighbors: Neighbors) -> Any:
+    return step(list(neighbors), *common)

@@ -13,7 +13,7 @@ from mmcsal.evaluation.samples import split
 from mmcsal.labeling.label_file import labels_of
 from mmcsal.models.two_tower import MODALITIES
 from mmcsal.storage.rundir import RunDir
-from mmcsal.training.finetune import RECALL
+from mmcsal.training.finetune.classifier import RECALL
 
 NUM_RECALLS = 5  # of the classes that are found least
 SHOWN = ("loss", "accuracy", "macro_f1")

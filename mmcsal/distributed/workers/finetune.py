@@ -27,7 +27,7 @@ from mmcsal.storage.rundir import PART_NAME, RunDir
 from mmcsal.tensors.collectives import gather_uneven
 from mmcsal.training.calibrate import share_norms
 from mmcsal.training.data import ClipBatches
-from mmcsal.training.finetune import FinetuneState, answers, figures_of, finetune_epoch
+from mmcsal.training.finetune.classifier import FinetuneState, answers, figures_of, finetune_epoch
 
 FOLDER, CLASSIFIER_FILE = FINETUNE.folder, "classifier.pt"
 FINAL_PART = "final.parquet"  # figures of the classifier that is kept; each epoch has a part of its own

@@ -30,26 +30,26 @@ def sample_sizes(num_pool: int, rank: int) -> tuple[int, int, int]:
 
 
 def nearest_references(
-    reference_ND: np.ndarray, reference_hash_N: np.ndarray, query_QD: np.ndarray, query_hash_Q: np.ndarray, rank: int
+    reference_BD: np.ndarray, reference_hash_B: np.ndarray, query_AD: np.ndarray, query_hash_A: np.ndarray, rank: int
 ) -> np.ndarray:
     """The `rank` smallest square distances of each query to other rows, int32 [Q, rank], FAR where there are fewer."""
-    best_QR = np.full((len(query_QD), rank), FAR, np.int32)
-    for start in range(0, len(reference_ND), CHUNK_ROWS):
+    best_AJ = np.full((len(query_AD), rank), FAR, np.int32)
+    for start in range(0, len(reference_BD), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
-        distance_QN = square_distances(query_QD, reference_ND[rows])
-        _, query, own = np.intersect1d(query_hash_Q, reference_hash_N[rows], return_indices=True)
-        distance_QN[query, own] = FAR  # a row is not its own neighbour
-        best_QR = _smallest(np.concatenate([best_QR, distance_QN], axis=1), rank)
-    return best_QR
+        distance_AB = square_distances(query_AD, reference_BD[rows])
+        _, query, own = np.intersect1d(query_hash_A, reference_hash_B[rows], return_indices=True)
+        distance_AB[query, own] = FAR  # a row is not its own neighbour
+        best_AJ = _smallest(np.concatenate([best_AJ, distance_AB], axis=1), rank)
+    return best_AJ
 
 
 def merge_bandwidth(best_by_shard: Sequence[np.ndarray], rank: int) -> int:
     """The bandwidth in units of UNIT^2, at least 1 (a pool of equal rows), from what the shards returned."""
-    best_QR = _smallest(np.concatenate(best_by_shard, axis=1), rank)
-    kth_Q = best_QR.max(axis=1).astype(np.int64)
-    found_Q = kth_Q < FAR
-    return max(1, int(kth_Q[found_Q].sum()) // (2 * max(1, int(found_Q.sum()))))
+    best_AJ = _smallest(np.concatenate(best_by_shard, axis=1), rank)
+    kth_A = best_AJ.max(axis=1).astype(np.int64)
+    found_A = kth_A < FAR
+    return max(1, int(kth_A[found_A].sum()) // (2 * max(1, int(found_A.sum()))))
 
 
-def _smallest(distance_QN: np.ndarray, rank: int) -> np.ndarray:
-    return np.partition(distance_QN, rank - 1, axis=1)[:, :rank]
+def _smallest(distance_AB: np.ndarray, rank: int) -> np.ndarray:
+    return np.partition(distance_AB, rank - 1, axis=1)[:, :rank]

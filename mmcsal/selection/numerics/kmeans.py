@@ -86,8 +86,8 @@ def _centres(joint_ND, cluster_N, weight_N, distance_N, num_clusters: int) -> np
     sum_KD, weight_K = np.zeros((num_clusters, joint_ND.shape[1]), np.int64), np.zeros(num_clusters, np.int64)
     _add_rows(joint_ND, cluster_N, weight_N, sum_KD, weight_K)
     centre_KD = np.rint(sum_KD / np.maximum(weight_K, 1)[:, None]).astype(np.int16)
-    empty_E = np.flatnonzero(weight_K == 0)
-    centre_KD[empty_E] = joint_ND[np.argsort(-distance_N, kind="stable")[: len(empty_E)]]
+    empty_K = np.flatnonzero(weight_K == 0)
+    centre_KD[empty_K] = joint_ND[np.argsort(-distance_N, kind="stable")[: len(empty_K)]]
     return centre_KD
 
 

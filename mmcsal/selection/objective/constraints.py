@@ -11,6 +11,29 @@ UNLIMITED = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
+class SampleRoles:
+    """Hashes of samples that are more than rows of the pool, uint64, rising."""
+
+    labeled_hash_L: np.ndarray  # have labels already: they cover what lies around them
+    forced_hash: np.ndarray  # in the batch whatever they are worth
+    closed_hash: np.ndarray  # never picked: labeled, or excluded; they still count as pool
+
+    def is_open(self, hash_N: np.ndarray) -> np.ndarray:
+        """Rows that may be picked, bool [N]."""
+        return ~np.isin(hash_N, self.closed_hash)
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """What the whole batch may cost, and how many picks each quota must and may have."""
+
+    budget: float  # total cost; the number of picks where every sample costs 1
+    num_picks: int  # how many the budget is expected to buy
+    min_G: np.ndarray  # int64, by quota
+    max_G: np.ndarray
+
+
+@dataclass(frozen=True)
 class Limits:
     """Limits as the solver keeps them."""
 
@@ -90,13 +113,13 @@ def check_quotas(
             _check_column(quotas, min_G, max_G, code_N, code_N[is_forced], num_picks)
 
 
-def _check_column(quotas, min_G, max_G, code_N: np.ndarray, forced_F: np.ndarray, num_picks: int) -> None:
+def _check_column(quotas, min_G, max_G, code_N: np.ndarray, forced_codes: np.ndarray, num_picks: int) -> None:
     present = np.unique(code_N[code_N >= 0])
     if not len(present):
         return
     column = quotas[present[0]][0]
-    forced_G = np.bincount(forced_F[forced_F >= 0], minlength=len(min_G))
-    num_others = len(forced_F) - int(np.minimum(forced_G, min_G)[present].sum())
+    forced_G = np.bincount(forced_codes[forced_codes >= 0], minlength=len(min_G))
+    num_others = len(forced_codes) - int(np.minimum(forced_G, min_G)[present].sum())
     least = int(min_G[present].sum())
     if least + num_others > num_picks:
         included = f", select.include holds {num_others} more" if num_others else ""

@@ -1,4 +1,4 @@
-"""How often a row counts: weights of the caller, and tempering of dense regions; integers, the same anywhere."""
+"""How often a row counts: weights of the caller, and tempering where the pool is dense; integers, the same anywhere."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NUM_REFERENCES = 1024
 
 @dataclass(frozen=True)
 class Tempering:
-    """Weights by density: rows of dense regions count density^-power."""
+    """Weights by density: rows of dense places count density^-power."""
 
     reference_MD: np.ndarray  # quantised rows of lowest hash: the density of a row is its mean kernel to them
     kernel: Kernel

@@ -1,7 +1,4 @@
-"""The objective of a selection, term by term, measured on a sample of the pool; and what it is worth against random.
-
-f(S) = Cov(S) + lambda_align * Align(S) - lambda_div * Red(S), each term in [0, 1]
-"""
+"""What a selection is worth: its terms on a sample of the pool, its curve, and how many random picks cover as much."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,22 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from mmcsal.selection.numerics.kernel import FAR, ONE, Kernel, kernel_block, kernel_of, square_distances
+from mmcsal.selection.numerics.kernel import ONE, Kernel, kernel_block
 from mmcsal.selection.numerics.topk import ANY_ORDER
+from mmcsal.selection.objective.terms import Terms, alignment_term, mean_coverage, objective, redundancy
 
 NUM_REPEATS = 2  # orders of random picks that the curve averages
 CHUNK_PICKS = 256
 MAX_CURVE_POINTS = 64
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The three terms, each in [0, 1], and what they add up to."""
-
-    coverage: float
-    alignment: float
-    redundancy: float
-    objective: float
 
 
 @dataclass(frozen=True)
@@ -39,38 +27,6 @@ class Evaluation:
     coverage_curve: list[tuple[int, float]]
     random_curve: list[tuple[int, float]]
     knee: int  # labels after which each further one brings less than the average did
-
-
-def coverage(
-    rows_ND: np.ndarray, picks_PD: np.ndarray, kernel: Kernel, *, base_N: np.ndarray | None = None,
-    weight_N: np.ndarray | None = None,
-) -> float:  # fmt: skip
-    """Cov: the mean over rows of the largest kernel to a pick.
-
-    Args:
-        rows_ND: quantised joint embeddings, int16: the pool or a sample of it.
-        picks_PD: the same of the picks.
-        base_N: uint16, what the labeled samples cover already.
-        weight_N: how much each row counts; all alike by default.
-    """
-    covered_N = largest_kernel(rows_ND, picks_PD, kernel)
-    return _mean(covered_N if base_N is None else np.maximum(covered_N, base_N), weight_N)
-
-
-def alignment_term(aligned_P: np.ndarray) -> float:
-    """Align: the mean over picks of the share of the bonus that each earns, such as min(1, r / t)."""
-    return float(aligned_P.mean())
-
-
-def redundancy(redundancy_P: np.ndarray) -> float:
-    """Red: the mean over picks of the largest kernel to the picks before, uint16 [P] as `closest_before` gives it."""
-    return float(redundancy_P.mean()) / ONE
-
-
-def objective(coverage: float, alignment: float, redundancy: float, *, lambda_align: float, lambda_div: float) -> Terms:
-    """The terms together."""
-    value = coverage + lambda_align * alignment - lambda_div * redundancy
-    return Terms(coverage, alignment, redundancy, value)
 
 
 def evaluate(
@@ -98,7 +54,7 @@ def evaluate(
     """
     weights = np.ones(len(rows_ND)) if weight_N is None else weight_N.astype(np.float64)
     covered = _running_coverage(picks_PD, rows_ND, kernel, base_N, weights, np.arange(len(picks_PD)))
-    curve_P = np.concatenate([[_mean(_base(base_N, rows_ND), weights)], *covered])
+    curve_P = np.concatenate([[mean_coverage(_base(base_N, rows_ND), weights)], *covered])
     num_picks, value = len(picks_PD), float(curve_P[-1])
     random_R, reached = _random_curve(
         random_RD, rows_ND, kernel, base_N, weights, num_pool, max(num_picks, 1), value, seed
@@ -130,33 +86,8 @@ def knee(curve_P: np.ndarray) -> int:
     return int((curve_P - curve_P[0] - (curve_P[-1] - curve_P[0]) * share_P).argmax())
 
 
-def largest_kernel(rows_ND: np.ndarray, to_PD: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """The largest kernel of each row to any of `to_PD`, uint16 [N]."""
-    covered_N = np.zeros(len(rows_ND), np.uint16)
-    for start in range(0, len(to_PD), CHUNK_PICKS * 8):
-        block = kernel_block(rows_ND, to_PD[start : start + CHUNK_PICKS * 8], kernel)
-        covered_N = np.maximum(covered_N, block.max(axis=1))
-    return covered_N
-
-
-def closest_before(picks_PD: np.ndarray, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
-    """The closest of the picks before each pick, int64 [P], -1 for the first, and the kernel to it, uint16 [P]."""
-    nearest_P, distance_P = np.full(len(picks_PD), -1, np.int64), np.full(len(picks_PD), FAR, np.int32)
-    for start in range(0, len(picks_PD), CHUNK_PICKS):
-        stop = min(start + CHUNK_PICKS, len(picks_PD))
-        block = square_distances(picks_PD[start:stop], picks_PD[:stop])
-        block[np.arange(stop)[None, :] >= np.arange(start, stop)[:, None]] = FAR
-        nearest_P[start:stop], distance_P[start:stop] = block.argmin(axis=1), block.min(axis=1)
-    nearest_P[:1] = -1
-    return nearest_P, np.where(nearest_P < 0, 0, kernel_of(distance_P, kernel)).astype(np.uint16)
-
-
 def _base(base_N: np.ndarray | None, rows_ND: np.ndarray) -> np.ndarray:
     return np.zeros(len(rows_ND), np.uint16) if base_N is None else base_N
-
-
-def _mean(covered_N: np.ndarray, weight_N: np.ndarray | None) -> float:
-    return float(np.average(covered_N.astype(np.float64), axis=-1, weights=weight_N)) / ONE
 
 
 def _running_coverage(picks_PD, rows_ND, kernel: Kernel, base_N, weight_N, order_P) -> Iterator[np.ndarray]:
@@ -184,7 +115,7 @@ def _random_curve(
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(random_RD)) for _ in range(NUM_REPEATS)]
     runs = [_running_coverage(random_RD, rows_ND, kernel, base_N, weight_N, order) for order in orders]
-    curve, reached = [np.array([_mean(_base(base_N, rows_ND), weight_N)])], None
+    curve, reached = [np.array([mean_coverage(_base(base_N, rows_ND), weight_N)])], None
     for start in range(0, len(random_RD), CHUNK_PICKS):
         mean = np.mean([next(run) for run in runs], axis=0)
         hit = np.arange(start + 1, start + 1 + len(mean)) / num_pool if num_pool else 0.0

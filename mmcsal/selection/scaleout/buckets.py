@@ -1,6 +1,6 @@
-"""Bags: whole cells on their way through the shuffle, and what the cells of a bag propose.
+"""Buckets: whole cells on their way through the shuffle, and what the cells of a bucket propose.
 
-`route` sends the rows of a shard to their bags; `propose` picks candidates in each cell of a bag.
+`route` sends the rows of a shard to their buckets; `propose` picks candidates in each cell of a bucket.
 """
 
 from dataclasses import dataclass, fields
@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from mmcsal.selection.numerics.kernel import FAR, Kernel, kernel_of, nearest, square_kernel_block
 from mmcsal.selection.objective.alignment import align_scores
 from mmcsal.selection.objective.density_weights import row_weights
+from mmcsal.selection.objective.terms import discounted
 from mmcsal.selection.scaleout.cell_tree import assign, fit_tree
-from mmcsal.selection.scaleout.plan import SURPLUS, Plan, discounted
+from mmcsal.selection.scaleout.plan import SURPLUS, Plan
 from mmcsal.selection.scaleout.shard import Rows
 from mmcsal.selection.solvers.dense_greedy import NOTHING, Picks, lazy_greedy
 
@@ -24,7 +25,7 @@ EXTRA_CANDIDATES = 8  # of a cell: a cell with few rows may still hold several p
 
 
 @dataclass(frozen=True)
-class Columns:
+class RowArrays:
     """Arrays of equal length beside their ids."""
 
     ids: pa.StringArray
@@ -51,7 +52,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Bag(Columns):
+class Bucket(RowArrays):
     """Rows of some cells: a piece from one shard, or all of them in the order of their ids."""
 
     hash_N: np.ndarray  # uint64
@@ -66,12 +67,12 @@ class Bag(Columns):
 
     def solver_weights(self, plan: Plan) -> np.ndarray:
         """int64 [N], or empty where every row counts once."""
-        return NOTHING if plan.weight_unit == 1 else self.weight_N.astype(np.int64)
+        return NOTHING if plan.objective.weight_unit == 1 else self.weight_N.astype(np.int64)
 
 
 @dataclass(frozen=True)
-class Candidates(Columns):
-    """What the cells of a bag propose, in the order of cells and of ranks in them."""
+class Candidates(RowArrays):
+    """What the cells of a bucket propose, in the order of cells and of ranks in them."""
 
     hash_C: np.ndarray
     cell_C: np.ndarray
@@ -92,39 +93,37 @@ NO_CANDIDATES = Candidates(
 )
 
 
-def route(rows: Rows, plan: Plan) -> list[Bag]:
-    """The rows of a shard by bag."""
-    is_taken_N = (rows.hash_N <= np.uint64(plan.route_limit)) | np.isin(rows.hash_N, plan.wanted_hash)
+def route(rows: Rows, plan: Plan) -> list[Bucket]:
+    """The rows of a shard by bucket."""
+    is_taken_N = plan.takes_part(rows.hash_N, plan.scope.route_limit)
     ids, hash_N, joint_ND = rows.ids, rows.hash_N, rows.joint_ND
     if not is_taken_N.all():
         ids, hash_N, joint_ND = ids.filter(pa.array(is_taken_N)), hash_N[is_taken_N], joint_ND[is_taken_N]
-    leaf_N, around_N = assign(plan.tree, joint_ND, plan.kernel)
-    part_N = (hash_N % plan.part_of_leaf_L[leaf_N].astype(np.uint64)).astype(np.int64)
-    cell_N = plan.first_cell_L[leaf_N] + part_N
-    whole = Bag(
+    cell_N, around_N = plan.cells.assign(hash_N, joint_ND, plan.kernel)
+    whole = Bucket(
         ids=ids,
         hash_N=hash_N,
         joint_ND=joint_ND,
-        score_N=align_scores(hash_N, joint_ND, rows.width_a, plan.anchors),
+        score_N=align_scores(hash_N, joint_ND, rows.width_a, plan.objective.anchors),
         cell_N=cell_N,
         weight_N=row_weights(hash_N, joint_ND, plan.attributes, plan.tempering).astype(np.int32),
         cover_N=labeled_kernel(joint_ND, plan.labeled_LD, plan.kernel),
         around_N=around_N,
-        is_labeled_N=np.isin(hash_N, plan.labeled_hash_L),
-        is_open_N=~np.isin(hash_N, plan.closed_hash),
+        is_labeled_N=np.isin(hash_N, plan.roles.labeled_hash_L),
+        is_open_N=plan.roles.is_open(hash_N),
     )
-    bag_N = plan.bag_of_cell[cell_N]
-    return [whole.where(bag_N == bag) for bag in range(int(plan.bag_of_cell.max()) + 1)]
+    bucket_N = plan.cells.bucket_of_cell[cell_N]
+    return [whole.where(bucket_N == bucket) for bucket in range(plan.cells.num_buckets)]
 
 
-def join(pieces: list[Bag]) -> Bag:
-    """All rows of a bag, sorted by id: the same whatever the pieces were."""
-    return Bag.concat(pieces).sorted_by_id()
+def join(pieces: list[Bucket]) -> Bucket:
+    """All rows of a bucket, sorted by id: the same whatever the pieces were."""
+    return Bucket.concat(pieces).sorted_by_id()
 
 
-def propose(bag: Bag, plan: Plan) -> Candidates:
-    """Candidates of every cell of a bag, each by lazy greedy in its cell."""
-    taking_part = bag.where(bag.hash_N <= np.uint64(plan.solve_limit))
+def propose(bucket: Bucket, plan: Plan) -> Candidates:
+    """Candidates of every cell of a bucket, each by lazy greedy in its cell."""
+    taking_part = bucket.where(bucket.hash_N <= np.uint64(plan.scope.solve_limit))
     parts = [NO_CANDIDATES]
     for cell in np.unique(taking_part.cell_N):
         rows = taking_part.where(taking_part.cell_N == cell)
@@ -133,9 +132,9 @@ def propose(bag: Bag, plan: Plan) -> Candidates:
     return Candidates.concat(parts)
 
 
-def rows_of_hash(bag: Bag, hash_P: np.ndarray) -> Bag:
-    """The rows of a bag that have these hashes."""
-    return bag.where(np.isin(bag.hash_N, hash_P))
+def rows_of_hash(bucket: Bucket, hash_P: np.ndarray) -> Bucket:
+    """The rows of a bucket that have these hashes."""
+    return bucket.where(np.isin(bucket.hash_N, hash_P))
 
 
 def labeled_kernel(joint_ND: np.ndarray, labeled_LD: np.ndarray, kernel: Kernel) -> np.ndarray:
@@ -144,14 +143,14 @@ def labeled_kernel(joint_ND: np.ndarray, labeled_LD: np.ndarray, kernel: Kernel)
     return np.where(distance_N == FAR, 0, kernel_of(distance_N, kernel)).astype(np.uint16)
 
 
-def _split(rows: Bag, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
+def _split(rows: Bucket, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
     """The cells that a leaf's rows are solved in: row numbers and expected coverage of each."""
-    limit = plan.max_cell_size if len(rows.hash_N) == plan.num_rows else _limit(plan)
+    limit = plan.cells.max_cell_size if len(rows.hash_N) == plan.scope.num_rows else _limit(plan)
     if len(rows.hash_N) <= limit:
         return [(np.arange(len(rows.hash_N)), rows.around_N)]
     order = np.argsort(rows.hash_N)
     train_ND = rows.joint_ND[order[:MAX_TRAIN_ROWS]]
-    tree = fit_tree(train_ND, num_rows=len(order), cell_size=plan.cell_size)
+    tree = fit_tree(train_ND, num_rows=len(order), cell_size=plan.cells.cell_size)
     leaf_N, around_N = assign(tree, rows.joint_ND, plan.kernel)
     around_N = np.maximum(around_N, rows.around_N)
     cells = []
@@ -164,11 +163,11 @@ def _split(rows: Bag, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _limit(plan: Plan) -> int:
-    return min(4 * plan.cell_size, plan.max_cell_size)
+    return min(4 * plan.cells.cell_size, plan.cells.max_cell_size)
 
 
-def _propose_in_cell(cell: Bag, around_N: np.ndarray, number: int, plan: Plan) -> list[Candidates]:
-    is_possible_N = cell.is_open_N & ~plan.is_gated(cell.score_N)
+def _propose_in_cell(cell: Bucket, around_N: np.ndarray, number: int, plan: Plan) -> list[Candidates]:
+    is_possible_N = cell.is_open_N & ~plan.objective.is_gated(cell.score_N)
     open_C = np.flatnonzero(is_possible_N if is_possible_N.any() else cell.is_open_N)
     kernel_NN = square_kernel_block(cell.joint_ND, plan.kernel)
     code_CQ = plan.attributes.codes(cell.hash_N[open_C])
@@ -183,32 +182,32 @@ def _propose_in_cell(cell: Bag, around_N: np.ndarray, number: int, plan: Plan) -
     ]
 
 
-def _propose_among(cell: Bag, kernel_NN, base_N, rows_C: np.ndarray, number: int, plan: Plan) -> Candidates:
-    discount_N = plan.discount(cell.score_N)
+def _propose_among(cell: Bucket, kernel_NN, base_N, rows_C: np.ndarray, number: int, plan: Plan) -> Candidates:
+    discount_N = plan.objective.discount(cell.score_N)
     kernel_CN = kernel_NN if len(rows_C) == len(kernel_NN) else kernel_NN[rows_C]
     cost_C = plan.attributes.costs(cell.hash_N[rows_C])
     picks = lazy_greedy(
         discounted(kernel_CN, None if discount_N is None else discount_N[rows_C]),
         rows_C,
         base_N,
-        plan.bonus(cell.score_N[rows_C], plan.num_rows),
+        plan.objective.bonus(cell.score_N[rows_C], plan.scope.num_rows),
         _num_proposed(len(base_N), plan),
         weight_N=cell.solver_weights(plan),
         cost_C=cost_C,
-        redundancy_unit=plan.redundancy_unit(plan.num_rows),
+        redundancy_unit=plan.objective.redundancy_unit(plan.scope.num_rows),
         redundancy_C=cell.cover_N[rows_C],
     )
     return candidates_of(cell, rows_C[picks.candidate_P], picks, cost_C[picks.candidate_P], number)
 
 
 def _num_proposed(num_rows: int, plan: Plan) -> int:
-    if num_rows == plan.num_rows:
+    if num_rows == plan.scope.num_rows:
         return plan.shortlist_size
-    share = SURPLUS * max(plan.num_picks, plan.shortlist_size // SURPLUS)
-    return min(plan.shortlist_size, share * num_rows // plan.num_open + EXTRA_CANDIDATES)
+    share = SURPLUS * max(plan.limits.num_picks, plan.shortlist_size // SURPLUS)
+    return min(plan.shortlist_size, share * num_rows // plan.scope.num_open + EXTRA_CANDIDATES)
 
 
-def candidates_of(cell: Bag, rows_C: np.ndarray, picks: Picks, cost_C: np.ndarray, number: int) -> Candidates:
+def candidates_of(cell: Bucket, rows_C: np.ndarray, picks: Picks, cost_C: np.ndarray, number: int) -> Candidates:
     """Candidates from the picks of a cell, which are `rows_C` of it."""
     return Candidates(
         ids=pc.take(cell.ids, pa.array(rows_C, pa.int64())),

@@ -1,4 +1,4 @@
-"""The cell tree: regions of the joint embedding space whose samples compete for the same picks.
+"""The cell tree: it cuts the joint embedding space into cells, whose samples compete for the same picks.
 
 Recursive spherical k-means on integer rows. Assignments compare exact integers, sums of rows are exact, and centroids
 are rounded to integers after each iteration: the tree is the same on every machine. Starts are the rows of lowest hash.
@@ -14,6 +14,8 @@ from mmcsal.selection.numerics.kmeans import spherical_kmeans, two_nearest
 MAX_FAN_OUT = 64
 MIN_ROWS_PER_CHILD = 8  # training rows: a centroid of fewer is an accident
 SPLIT_FROM = 1.5  # times the target size
+MAX_BUCKET_ROWS = 8192
+MAX_BUCKETS = 1024
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,48 @@ class Tree:
     """Node 0 is the root; no nodes = one leaf, 0. Leaves are numbered so that neighbours in the tree are adjacent."""
 
     nodes: tuple[Node, ...]
-    leaf_size_L: np.ndarray  # float64, rows expected in each leaf
+    leaf_size_V: np.ndarray  # float64, rows expected in each leaf
+
+
+@dataclass(frozen=True)
+class CellMap:
+    """From the leaves of a tree to cells, and from cells to the buckets that the shuffle sends their rows to."""
+
+    tree: Tree
+    num_parts_V: np.ndarray  # parts by hash that a leaf is cut into, where the tree could not split it
+    first_cell_V: np.ndarray  # number of the first part of a leaf
+    bucket_of_cell: np.ndarray
+    cell_size: int  # rows that a cell should hold
+    max_cell_size: int  # no cell holds more
+
+    @property
+    def num_buckets(self) -> int:
+        return int(self.bucket_of_cell.max()) + 1
+
+    def assign(self, hash_N: np.ndarray, joint_ND: np.ndarray, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
+        """The cell of each row, int64 [N], and the coverage to expect from the cells around it, uint16 [N]."""
+        leaf_N, around_N = assign(self.tree, joint_ND, kernel)
+        part_N = (hash_N % self.num_parts_V[leaf_N].astype(np.uint64)).astype(np.int64)
+        return self.first_cell_V[leaf_N] + part_N, around_N
+
+
+def make_cell_map(tree: Tree, growth: float, *, cell_size: int, max_cell_size: int, one_bucket: bool) -> CellMap:
+    """Cuts leaves that are too large for a bucket; neighbours in the tree share buckets.
+
+    Args:
+        growth: how many times the rows that the tree was made for are sent.
+        one_bucket: all rows together, for strategies that rank a whole pool.
+    """
+    size_V = tree.leaf_size_V * growth
+    bucket_rows = np.inf if one_bucket else max(MAX_BUCKET_ROWS, size_V.sum() / MAX_BUCKETS)
+    num_parts_V = np.maximum(1, np.ceil(size_V / (1.25 * bucket_rows))).astype(np.int64)
+    buckets, filled = [], np.inf
+    for size in np.repeat(size_V / num_parts_V, num_parts_V):
+        is_new = not buckets or filled + size > bucket_rows
+        buckets.append((buckets[-1] if buckets else -1) + int(is_new))
+        filled = size + (0.0 if is_new else filled)
+    first_cell_V = np.cumsum(num_parts_V) - num_parts_V
+    return CellMap(tree, num_parts_V, first_cell_V, np.array(buckets, np.int64), cell_size, max_cell_size)
 
 
 def fit_tree(train_ND: np.ndarray, *, num_rows: float, cell_size: int) -> Tree:

@@ -1,4 +1,4 @@
-"""The exchange pass for few picks: each pick moves to the best medoid of what it covers.
+"""Medoid refinement for few picks: each pick moves to the best medoid of what it covers.
 
 With more than a thousand rows a pick, the solver works on a sample of the pool. The pass sees eight times as many rows
 and repairs what the sample got wrong: inside the rows that are nearest to a pick, it takes the sample that covers them
@@ -10,54 +10,55 @@ import numpy as np
 
 from mmcsal.selection.numerics.kernel import kernel_block, nearest, square_distances
 from mmcsal.selection.numerics.quantize import quantize
-from mmcsal.selection.scaleout.buckets import Bag
-from mmcsal.selection.scaleout.plan import Plan, discounted
+from mmcsal.selection.objective.terms import discounted
+from mmcsal.selection.scaleout.buckets import Bucket
+from mmcsal.selection.scaleout.plan import Plan
 
-MAX_TARGETS = 4096  # rows of a pick's region that a medoid is judged by, those of lowest hash
-MAX_MEDOIDS = 1024  # of these, how many are tried, those nearest to the region's centre
+MAX_JUDGING_ROWS = 4096  # rows of a pick's cluster that a medoid is judged by, those of lowest hash
+MAX_MEDOIDS = 1024  # of these, how many are tried, those nearest to the cluster's centre
 
 
-def exchange(bag: Bag, pick_hash_P: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of the picks in a bag, and of what each of them moves to."""
+def refine_medoids(bucket: Bucket, pick_hash_P: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of the picks in a bucket, and of what each of them moves to."""
     before, after = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-    is_pick_N = np.isin(bag.hash_N, pick_hash_P)
-    for cell in np.unique(bag.cell_N[is_pick_N]):
-        rows = np.flatnonzero(bag.cell_N == cell)
+    is_pick_N = np.isin(bucket.hash_N, pick_hash_P)
+    for cell in np.unique(bucket.cell_N[is_pick_N]):
+        rows = np.flatnonzero(bucket.cell_N == cell)
         picks = np.flatnonzero(is_pick_N[rows])
-        before.append(bag.hash_N[rows[picks]])
-        after.append(_exchange_in_cell(bag.take(rows), picks, plan))
+        before.append(bucket.hash_N[rows[picks]])
+        after.append(_refine_in_cell(bucket.take(rows), picks, plan))
     return np.concatenate(before), np.concatenate(after)
 
 
-def _exchange_in_cell(cell: Bag, pick_P: np.ndarray, plan: Plan) -> np.ndarray:
+def _refine_in_cell(cell: Bucket, pick_P: np.ndarray, plan: Plan) -> np.ndarray:
     owner_N, _ = nearest(cell.joint_ND, cell.joint_ND[pick_P])
     owner_N[pick_P] = np.arange(len(pick_P))
     moved = [_best_medoid(cell, np.flatnonzero(owner_N == p), int(pick), plan) for p, pick in enumerate(pick_P)]
     return cell.hash_N[moved]
 
 
-def _best_medoid(cell: Bag, region: np.ndarray, pick: int, plan: Plan) -> int:
-    """The row of a region that adds most over it; the pick itself where nothing is better."""
-    if cell.hash_N[pick] in plan.forced_hash:
+def _best_medoid(cell: Bucket, cluster: np.ndarray, pick: int, plan: Plan) -> int:
+    """The row of a cluster that adds most over it; the pick itself where nothing is better."""
+    if cell.hash_N[pick] in plan.roles.forced_hash:
         return pick
-    targets = region[np.argsort(cell.hash_N[region])[:MAX_TARGETS]]
-    possible = np.sort(targets[_may_replace(cell, targets, pick, plan)])
-    centre_1D = quantize(cell.joint_ND[targets].sum(axis=0, dtype=np.int64).astype(np.float64)[None] + 0.5)
+    judging = cluster[np.argsort(cell.hash_N[cluster])[:MAX_JUDGING_ROWS]]
+    possible = np.sort(judging[_may_replace(cell, judging, pick, plan)])
+    centre_1D = quantize(cell.joint_ND[judging].sum(axis=0, dtype=np.int64).astype(np.float64)[None] + 0.5)
     central = np.argsort(square_distances(cell.joint_ND[possible], centre_1D)[:, 0], kind="stable")[:MAX_MEDOIDS]
     tried = np.concatenate([[pick], np.sort(possible[central])])
-    kernel_CN = kernel_block(cell.joint_ND[tried], cell.joint_ND[targets], plan.kernel)
-    kernel_CN = discounted(kernel_CN, plan.discount(cell.score_N[tried]))
-    covered_CN = np.maximum(kernel_CN, np.maximum(cell.cover_N, cell.around_N)[targets])
+    kernel_CN = kernel_block(cell.joint_ND[tried], cell.joint_ND[judging], plan.kernel)
+    kernel_CN = discounted(kernel_CN, plan.objective.discount(cell.score_N[tried]))
+    covered_CN = np.maximum(kernel_CN, np.maximum(cell.cover_N, cell.around_N)[judging])
     weights = cell.solver_weights(plan)
-    gain_C = covered_CN.sum(axis=1, dtype=np.int64) if not len(weights) else covered_CN @ weights[targets]
-    # The bonus is in the unit of all routed rows, and these targets stand for the region.
-    gain_C = gain_C * len(region) // len(targets) + plan.bonus(cell.score_N[tried], plan.num_routed)
+    gain_C = covered_CN.sum(axis=1, dtype=np.int64) if not len(weights) else covered_CN @ weights[judging]
+    # The bonus is in the unit of all routed rows, and the judging rows stand for the cluster.
+    gain_C = gain_C * len(cluster) // len(judging) + plan.objective.bonus(cell.score_N[tried], plan.scope.num_routed)
     return int(tried[gain_C.argmax()])  # the first of equals: the pick, then the lowest id
 
 
-def _may_replace(cell: Bag, rows: np.ndarray, pick: int, plan: Plan) -> np.ndarray:
+def _may_replace(cell: Bucket, rows: np.ndarray, pick: int, plan: Plan) -> np.ndarray:
     """Open rows of the pick's quotas that cost no more than it, bool."""
     hash_R, hash_1 = cell.hash_N[rows], cell.hash_N[[pick]]
     is_same = (plan.attributes.codes(hash_R) == plan.attributes.codes(hash_1)).all(axis=1)
     is_paid = plan.attributes.costs(hash_R) <= plan.attributes.costs(hash_1)
-    return cell.is_open_N[rows] & is_same & is_paid & ~plan.is_gated(cell.score_N[rows])
+    return cell.is_open_N[rows] & is_same & is_paid & ~plan.objective.is_gated(cell.score_N[rows])

@@ -1,4 +1,4 @@
-"""Links: which candidates of the shortlist lie closest to each row, across the borders of cells and bags."""
+"""Neighbors: which candidates of the shortlist lie closest to each row, across the borders of cells and buckets."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,23 @@ from mmcsal.contracts.ids import places_of_hashes
 from mmcsal.selection.numerics.kernel import kernel_of, square_distances
 from mmcsal.selection.numerics.quantize import quantize, similarities, square_norms
 from mmcsal.selection.numerics.topk import cutoff
-from mmcsal.selection.scaleout.buckets import Bag, Columns
-from mmcsal.selection.scaleout.plan import Plan, discounted
+from mmcsal.selection.objective.terms import discounted
+from mmcsal.selection.scaleout.buckets import Bucket, RowArrays
+from mmcsal.selection.scaleout.plan import Plan
 
-NUM_LINKS = 16  # candidates that a row keeps, where a third of them is picked
+NUM_NEIGHBORS = 16  # candidates that a row keeps, where a third of them is picked
 MANY_ROWS_PER_PICK = 50  # from here on, fewer comparisons lose nothing
 MIN_COMPARED, MAX_COMPARED = 256, 2048  # candidates that the rows of a cell are compared with
-FULL_LINKS = 2**22  # rows times candidates up to here are kept whole
-MIN_LINKS = 2**21  # beyond that, rows of small pools keep so many together
-INSERT_UP_TO = 64  # links of a row that are put in order by insertion; more are sorted
+MAX_COMPLETE_PAIRS = 2**22  # rows times candidates up to here are kept whole
+MIN_NEIGHBOR_PAIRS = 2**21  # beyond that, rows of small pools keep so many together
+INSERT_UP_TO = 64  # neighbors of a row that are put in order by insertion; more are sorted
 SPARE = 8  # candidates beyond those kept that may pass the cut
 ROUNDING = np.float32(4)  # more than twice what the value behind the cut may be off in single precision
 CHUNK_ROWS = 512  # whose similarities stay in the cache
 
 
 @dataclass(frozen=True)
-class Shortlist(Columns):
+class Shortlist(RowArrays):
     """Candidates of the whole pool, in the order of their ids."""
 
     hash_C: np.ndarray
@@ -35,51 +36,51 @@ class Shortlist(Columns):
 
 
 @dataclass(frozen=True)
-class Links(Columns):
-    """Rows of a bag, and the candidates that each of them is closest to."""
+class Neighbors(RowArrays):
+    """Rows of a bucket, and the candidates that each of them is closest to."""
 
     hash_N: np.ndarray
     score_N: np.ndarray
     weight_N: np.ndarray
     cover_N: np.ndarray
     is_labeled_N: np.ndarray
-    index_NM: np.ndarray  # int32, places in the shortlist, the closest first; -1 = none
-    kernel_NM: np.ndarray  # uint16
+    index_NJ: np.ndarray  # int32, places in the shortlist, the closest first; -1 = none
+    kernel_NJ: np.ndarray  # uint16
 
 
-def num_links(plan: Plan, num_candidates: int, num_rows: int) -> int:
+def num_neighbors(plan: Plan, num_candidates: int, num_rows: int) -> int:
     """How many candidates a row keeps: enough that several of them are picked."""
-    if num_rows * num_candidates <= FULL_LINKS:
+    if num_rows * num_candidates <= MAX_COMPLETE_PAIRS:
         return num_candidates
-    wanted = -(-NUM_LINKS * num_candidates // (3 * plan.num_picks))
-    return min(max(NUM_LINKS, wanted, MIN_LINKS // num_rows), num_candidates)
+    wanted = -(-NUM_NEIGHBORS * num_candidates // (3 * plan.limits.num_picks))
+    return min(max(NUM_NEIGHBORS, wanted, MIN_NEIGHBOR_PAIRS // num_rows), num_candidates)
 
 
 def num_compared(plan: Plan, kept: int) -> int:
     """How many candidates the rows of a cell are compared with, where there are so many."""
-    compared = MIN_COMPARED if plan.num_rows >= MANY_ROWS_PER_PICK * plan.num_picks else MAX_COMPARED
+    compared = MIN_COMPARED if plan.scope.num_rows >= MANY_ROWS_PER_PICK * plan.limits.num_picks else MAX_COMPARED
     return max(compared, 4 * kept)
 
 
-def link(bag: Bag, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) -> Links:
-    """The closest candidates of each row of a bag whose hash is at most `limit`, or that must be in the batch.
+def find_neighbors(bucket: Bucket, shortlist: Shortlist, plan: Plan, limit: int, num_rows: int) -> Neighbors:
+    """The closest candidates of each row of a bucket whose hash is at most `limit`, or that must be in the batch.
 
     The rows of a cell are compared with the candidates nearest to the cell's centre, whichever cell proposed them.
     """
-    rows = bag.where((bag.hash_N <= np.uint64(limit)) | np.isin(bag.hash_N, plan.wanted_hash))
-    kept = num_links(plan, len(shortlist.hash_C), num_rows)
+    rows = bucket.where(plan.takes_part(bucket.hash_N, limit))
+    kept = num_neighbors(plan, len(shortlist.hash_C), num_rows)
     compared = num_compared(plan, kept)
     place_N = places_of_hashes(rows.hash_N, shortlist.hash_C)
-    index_NM, kernel_NM = closest_in_cells(rows.joint_ND, rows.cell_N, place_N, shortlist, plan, kept, compared)
-    return Links(
+    index_NJ, kernel_NJ = closest_in_cells(rows.joint_ND, rows.cell_N, place_N, shortlist, plan, kept, compared)
+    return Neighbors(
         ids=rows.ids,
         hash_N=rows.hash_N,
         score_N=rows.score_N,
         weight_N=rows.weight_N,
         cover_N=rows.cover_N,
         is_labeled_N=rows.is_labeled_N,
-        index_NM=index_NM,
-        kernel_NM=kernel_NM,
+        index_NJ=index_NJ,
+        kernel_NJ=kernel_NJ,
     )
 
 
@@ -97,9 +98,9 @@ def closest_in_cells(
     """
     num_candidates = len(shortlist.hash_C)
     kept, compared = min(kept, num_candidates), min(max(compared, kept), num_candidates)
-    index_NM, kernel_NM = np.empty((len(joint_ND), kept), np.int32), np.empty((len(joint_ND), kept), np.uint16)
+    index_NJ, kernel_NJ = np.empty((len(joint_ND), kept), np.int32), np.empty((len(joint_ND), kept), np.uint16)
     if not num_candidates:
-        return index_NM, kernel_NM
+        return index_NJ, kernel_NJ
     cells = [np.flatnonzero(cell_N == cell) for cell in np.unique(cell_N)]
     distances = _distances_to_centres([joint_ND[members] for members in cells], shortlist, compared)
     for members, distance_C in zip(cells, distances, strict=True):
@@ -107,13 +108,13 @@ def closest_in_cells(
         near_CD = shortlist.joint_CD[near].astype(np.float32)
         for start in range(0, len(members), CHUNK_ROWS):
             chunk = members[start : start + CHUNK_ROWS]
-            index_AM, distance_AM = closest(joint_ND[chunk], near_CD, kept)
-            index_NM[chunk], kernel_NM[chunk] = near[index_AM], kernel_of(distance_AM, plan.kernel)
-    discount_C = plan.discount(shortlist.score_C)
-    return (index_NM, kernel_NM) if discount_C is None else _discounted(index_NM, kernel_NM, discount_C)
+            index_AJ, distance_AJ = closest(joint_ND[chunk], near_CD, kept)
+            index_NJ[chunk], kernel_NJ[chunk] = near[index_AJ], kernel_of(distance_AJ, plan.kernel)
+    discount_C = plan.objective.discount(shortlist.score_C)
+    return (index_NJ, kernel_NJ) if discount_C is None else _discounted(index_NJ, kernel_NJ, discount_C)
 
 
-def shortlist_of(rows: Bag) -> Shortlist:
+def shortlist_of(rows: Bucket) -> Shortlist:
     """The shortlist of these rows, sorted by id."""
     return Shortlist(rows.ids, rows.hash_N, rows.joint_ND, rows.score_N).sorted_by_id()
 
@@ -149,24 +150,24 @@ def closest(x_AD: np.ndarray, y_BD: np.ndarray, kept: int) -> tuple[np.ndarray, 
     sims_AB = similarities(x_AD, y_BD)
     if kept > INSERT_UP_TO:
         distance_AB = square_norms(x_AD)[:, None] + square_norms(y_BD)[None, :] - 2 * sims_AB.astype(np.int32)
-        place_AM = np.argsort(distance_AB, axis=1, kind="stable")[:, :kept]
-        return place_AM, np.take_along_axis(distance_AB, place_AM, axis=1)
-    place_AM, distance_AM = np.empty((len(x_AD), kept), np.int64), np.empty((len(x_AD), kept), np.int32)
-    _closest(sims_AB, square_norms(x_AD), square_norms(y_BD), place_AM, distance_AM)
-    return place_AM, distance_AM
+        place_AJ = np.argsort(distance_AB, axis=1, kind="stable")[:, :kept]
+        return place_AJ, np.take_along_axis(distance_AB, place_AJ, axis=1)
+    place_AJ, distance_AJ = np.empty((len(x_AD), kept), np.int64), np.empty((len(x_AD), kept), np.int32)
+    _closest(sims_AB, square_norms(x_AD), square_norms(y_BD), place_AJ, distance_AJ)
+    return place_AJ, distance_AJ
 
 
-def _discounted(index_NM: np.ndarray, kernel_NM: np.ndarray, discount_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The links by what of the kernel counts, the largest first."""
-    kernel_NM = discounted(kernel_NM.reshape(-1), discount_C[index_NM.reshape(-1)]).reshape(kernel_NM.shape)
-    order_NM = np.argsort(np.iinfo(np.uint16).max - kernel_NM, axis=1, kind="stable")
-    return np.take_along_axis(index_NM, order_NM, axis=1), np.take_along_axis(kernel_NM, order_NM, axis=1)
+def _discounted(index_NJ: np.ndarray, kernel_NJ: np.ndarray, discount_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The neighbors by what of the kernel counts, the largest first."""
+    kernel_NJ = discounted(kernel_NJ.reshape(-1), discount_C[index_NJ.reshape(-1)]).reshape(kernel_NJ.shape)
+    order_NJ = np.argsort(np.iinfo(np.uint16).max - kernel_NJ, axis=1, kind="stable")
+    return np.take_along_axis(index_NJ, order_NJ, axis=1), np.take_along_axis(kernel_NJ, order_NJ, axis=1)
 
 
 @njit(cache=True, nogil=True)
-def _closest(sims_AB, x_norms_A, y_norms_B, place_AM, distance_AM):
+def _closest(sims_AB, x_norms_A, y_norms_B, place_AJ, distance_AJ):
     """Looks at no more than what may be among the closest, found by a cut in single precision."""
-    num_kept, num_all = place_AM.shape[1], sims_AB.shape[1]
+    num_kept, num_all = place_AJ.shape[1], sims_AB.shape[1]
     value_B, cut = np.empty(num_all, np.float32), np.float32(0)
     offset_B = (y_norms_B - y_norms_B.min()).astype(np.float32) * np.float32(0.25)
     for a in range(sims_AB.shape[0]):
@@ -178,11 +179,11 @@ def _closest(sims_AB, x_norms_A, y_norms_B, place_AM, distance_AM):
             if value_B[b] < cut - ROUNDING:
                 continue
             distance = x_norms_A[a] + y_norms_B[b] - 2 * np.int32(sims_AB[a, b])
-            if filled == num_kept and distance >= distance_AM[a, num_kept - 1]:
+            if filled == num_kept and distance >= distance_AJ[a, num_kept - 1]:
                 continue
             m = min(filled, num_kept - 1)
             filled = min(filled + 1, num_kept)
-            while m > 0 and distance_AM[a, m - 1] > distance:
-                distance_AM[a, m], place_AM[a, m] = distance_AM[a, m - 1], place_AM[a, m - 1]
+            while m > 0 and distance_AJ[a, m - 1] > distance:
+                distance_AJ[a, m], place_AJ[a, m] = distance_AJ[a, m - 1], place_AJ[a, m - 1]
                 m -= 1
-            distance_AM[a, m], place_AM[a, m] = distance, b
+            distance_AJ[a, m], place_AJ[a, m] = distance, b

@@ -15,8 +15,8 @@ from mmcsal.selection.scaleout.shard import Shard
 from mmcsal.storage.parquet_files import damaged, read_footers
 from mmcsal.storage.uri import is_of_service
 
-# Of embeddings that a task reads. Ray hands results below 100 KB to the driver, where the pieces of all bags together
-# would be the whole pool: so shards are large, and small files share one. A row group is never split.
+# Of embeddings that a task reads. Ray hands results below 100 KB to the driver, where the pieces of all buckets
+# together would be the whole pool: so shards are large, and small files share one. A row group is never split.
 MIN_SHARD_BYTES, MAX_SHARD_BYTES = 2**24, 2**28
 NUM_SHARDS = 32  # of pools between these bounds
 EXPECTED = (

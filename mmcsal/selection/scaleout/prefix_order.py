@@ -15,36 +15,41 @@ from mmcsal.selection.scaleout.plan import Plan
 from mmcsal.selection.scaleout.ranking_sample import num_first
 from mmcsal.selection.solvers.dense_greedy import NOTHING
 from mmcsal.selection.solvers.local_search import swap_search
-from mmcsal.selection.solvers.sparse_greedy import Graph, Worth, greedy, make_graph
+from mmcsal.selection.solvers.neighbor_graph import CandidateTerms, NeighborGraph, make_graph
+from mmcsal.selection.solvers.sparse_greedy import greedy
 
 MIN_NESTED = 16  # so few picks are ordered by greedy alone
-NUM_LINKS = 32  # picks that a target keeps, where a quarter of them is to be found
+NUM_NEIGHBORS = 32  # picks that a row of the sample keeps, where a quarter of them is to be found
 NUM_COMPARED = 512
 
 
-def nested_order(graph: Graph, worth: Worth, pick_P: np.ndarray, order_C: np.ndarray, max_passes: int) -> np.ndarray:
+def nested_order(
+    graph: NeighborGraph, terms: CandidateTerms, pick_P: np.ndarray, order_C: np.ndarray, max_passes: int
+) -> np.ndarray:
     """The picks by rank, int64 [P].
 
     Args:
         order_C, max_passes: as in `swap_search`.
     """
     if len(pick_P) <= MIN_NESTED:
-        return order_after(graph, worth, pick_P, pick_P[:0])
-    first_P = nested_order(graph, worth, best_quarter(graph, worth, pick_P, order_C, max_passes), order_C, max_passes)
-    return np.concatenate([first_P, order_after(graph, worth, pick_P, first_P)])
+        return order_after(graph, terms, pick_P, pick_P[:0])
+    first_P = nested_order(graph, terms, best_quarter(graph, terms, pick_P, order_C, max_passes), order_C, max_passes)
+    return np.concatenate([first_P, order_after(graph, terms, pick_P, first_P)])
 
 
-def order_after(graph: Graph, worth: Worth, pick_P: np.ndarray, first_P: np.ndarray) -> np.ndarray:
+def order_after(graph: NeighborGraph, terms: CandidateTerms, pick_P: np.ndarray, first_P: np.ndarray) -> np.ndarray:
     """The picks that are not among the first, by a greedy that already has these."""
-    taken = greedy(graph, replace(worth, is_forced_C=_mask(graph, first_P)), _free(graph), _mask(graph, pick_P))
+    taken = greedy(graph, terms._replace(is_forced_C=_mask(graph, first_P)), _free(graph), _mask(graph, pick_P))
     return taken.pick_P[len(first_P) :]
 
 
-def best_quarter(graph: Graph, worth: Worth, pick_P: np.ndarray, order_C: np.ndarray, max_passes: int) -> np.ndarray:
+def best_quarter(
+    graph: NeighborGraph, terms: CandidateTerms, pick_P: np.ndarray, order_C: np.ndarray, max_passes: int
+) -> np.ndarray:
     """The quarter of the picks that is worth most without the others."""
     among_C = _mask(graph, pick_P)
-    nobody_forced = replace(worth, is_forced_C=np.zeros(graph.num_candidates, bool))
-    size, cost_P = num_first(len(pick_P)), worth.cost_C[pick_P]
+    nobody_forced = terms._replace(is_forced_C=np.zeros(graph.num_candidates, bool))
+    size, cost_P = num_first(len(pick_P)), terms.cost_C[pick_P]
     if (cost_P != cost_P[0]).any():  # then a quarter is no batch of a known budget
         return greedy(graph, nobody_forced, _free(graph), among_C).pick_P[:size]
     limits = replace(_free(graph), budget=size * cost_P[0])
@@ -52,42 +57,42 @@ def best_quarter(graph: Graph, worth: Worth, pick_P: np.ndarray, order_C: np.nda
     return swap_search(graph, nobody_forced, limits, quarter_P, order_C[among_C[order_C]], max_passes).pick_P
 
 
-def first_over_targets(
-    shortlist: Shortlist, place_P: np.ndarray, cover_P: np.ndarray, worth: Worth, plan: Plan, max_passes: int
+def first_over_sample(
+    shortlist: Shortlist, place_P: np.ndarray, cover_P: np.ndarray, terms: CandidateTerms, plan: Plan, max_passes: int
 ) -> np.ndarray:
-    """The first quarter of the picks by rank, judged by the targets of the plan: which of `place_P`, int64.
+    """The first quarter of the picks by rank, judged by the ranking sample of the plan: which of `place_P`, int64.
 
     Args:
         place_P: the picks in the shortlist, rising.
         cover_P: uint16, kernel of each to the nearest labeled sample.
-        worth: of the picks, in the unit of gains over the targets.
+        terms: of the picks, in the unit of gains over that sample.
     """
-    targets, picks, num_picks = plan.targets, shortlist.take(place_P), len(place_P)
+    sample, picks, num_picks = plan.ranking_sample, shortlist.take(place_P), len(place_P)
     # The picks are rows too, which count nothing: so they know which of them lie close to each other.
-    joint_RD = np.concatenate([targets.joint_RD, picks.joint_CD])
-    leaf_R, _ = assign(plan.tree, joint_RD, plan.kernel)
-    own_R = np.concatenate([np.full(len(targets.cover_R), -1), np.arange(num_picks)])
-    index_RM, kernel_RM = closest_in_cells(joint_RD, leaf_R, own_R, picks, plan, NUM_LINKS, NUM_COMPARED)
-    weight_R = targets.weight_R if len(targets.weight_R) else np.ones(len(targets.cover_R), np.int64)
+    joint_RD = np.concatenate([sample.joint_RD, picks.joint_CD])
+    leaf_R, _ = assign(plan.cells.tree, joint_RD, plan.kernel)
+    own_R = np.concatenate([np.full(len(sample.cover_R), -1), np.arange(num_picks)])
+    index_RJ, kernel_RJ = closest_in_cells(joint_RD, leaf_R, own_R, picks, plan, NUM_NEIGHBORS, NUM_COMPARED)
+    weight_R = sample.weight_R if len(sample.weight_R) else np.ones(len(sample.cover_R), np.int64)
     graph = make_graph(
-        index_RM,
-        kernel_RM,
+        index_RJ,
+        kernel_RJ,
         num_picks,
-        cover_N=np.concatenate([targets.cover_R, cover_P]),
+        cover_N=np.concatenate([sample.cover_R, cover_P]),
         weight_N=np.concatenate([weight_R, np.zeros(num_picks, np.int64)]),
-        row_of_C=np.arange(len(targets.cover_R), len(joint_RD)),
+        row_of_C=np.arange(len(sample.cover_R), len(joint_RD)),
     )
     order_P = np.argsort(picks.hash_C)
-    quarter_P = best_quarter(graph, worth, np.arange(num_picks), order_P, max_passes)
-    return nested_order(graph, worth, quarter_P, order_P, max_passes)
+    quarter_P = best_quarter(graph, terms, np.arange(num_picks), order_P, max_passes)
+    return nested_order(graph, terms, quarter_P, order_P, max_passes)
 
 
-def _mask(graph: Graph, pick_P: np.ndarray) -> np.ndarray:
+def _mask(graph: NeighborGraph, pick_P: np.ndarray) -> np.ndarray:
     mask_C = np.zeros(graph.num_candidates, bool)
     mask_C[pick_P] = True
     return mask_C
 
 
-def _free(graph: Graph) -> Limits:
+def _free(graph: NeighborGraph) -> Limits:
     """No limits: a prefix need not keep those of the batch."""
     return Limits(np.inf, np.zeros((graph.num_candidates, 0), np.int32), NOTHING, NOTHING)

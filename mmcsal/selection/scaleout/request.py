@@ -10,7 +10,14 @@ import pyarrow.compute as pc
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.ids import hash_ids
 from mmcsal.contracts.table import check_unique_ids
-from mmcsal.selection.objective.constraints import UNLIMITED, Attributes, check_quotas, quota_codes
+from mmcsal.selection.objective.constraints import (
+    UNLIMITED,
+    Attributes,
+    BatchLimits,
+    SampleRoles,
+    check_quotas,
+    quota_codes,
+)
 from mmcsal.selection.objective.density_weights import normalised
 from mmcsal.selection.scaleout.shard import NUM_NAMED
 from mmcsal.selection.spec import SelectSpec, TotalCost
@@ -36,14 +43,14 @@ class Pool:
     """The pool and what is asked of it; rows in the order of their hashes."""
 
     hash_N: np.ndarray  # uint64, rising
-    labeled_hash_L: np.ndarray
-    forced_hash: np.ndarray
-    closed_hash: np.ndarray  # labeled, or excluded
+    roles: SampleRoles
     attributes: Attributes
-    budget: float  # total cost; the number of picks where every sample costs 1
-    num_picks: int  # how many the budget is expected to buy
-    min_G: np.ndarray
-    max_G: np.ndarray
+    limits: BatchLimits
+
+    @property
+    def num_covering(self) -> int:
+        """Samples that share the pool in the end: picks and labeled ones."""
+        return self.limits.num_picks + len(self.roles.labeled_hash_L)
 
     def limit(self, num_rows: int) -> int:
         """The hash up to which `num_rows` rows lie."""
@@ -51,21 +58,17 @@ class Pool:
 
     def num_open(self, limit: int) -> int:
         """Rows up to a hash that may be picked."""
-        num_closed = int((self.closed_hash <= np.uint64(limit)).sum())
+        num_closed = int((self.roles.closed_hash <= np.uint64(limit)).sum())
         return int(np.searchsorted(self.hash_N, np.uint64(limit), side="right")) - num_closed
 
     def wanted_hash(self) -> np.ndarray:
         """Rows that take part whatever their hash: those that are forced, and the lowest of every quota's minimum."""
-        open_N = np.flatnonzero(self.is_open())
-        parts = [self.forced_hash]
-        for g, least in enumerate(self.min_G):
+        open_N = np.flatnonzero(self.roles.is_open(self.hash_N))
+        parts = [self.roles.forced_hash]
+        for g, least in enumerate(self.limits.min_G):
             has_value = (self.attributes.code_NQ[open_N] == g).any(axis=1)
             parts.append(self.hash_N[open_N[has_value][:least]])
         return np.unique(np.concatenate(parts))
-
-    def is_open(self) -> np.ndarray:
-        """Rows that may be picked, bool [N]."""
-        return ~np.isin(self.hash_N, self.closed_hash)
 
 
 def make_pool(request: Request, hash_N: np.ndarray) -> Pool:
@@ -87,9 +90,13 @@ def make_pool(request: Request, hash_N: np.ndarray) -> Pool:
     }
     hashes = {name: _known(name, ids, request.salt, hash_N) for name, ids in lists.items()}
     _check_apart(lists)
-    closed_hash = np.sort(np.concatenate([hashes["labeled"], hashes["exclude"]]))
+    roles = SampleRoles(
+        labeled_hash_L=np.sort(hashes["labeled"]),
+        forced_hash=np.sort(hashes["include"]),
+        closed_hash=np.sort(np.concatenate([hashes["labeled"], hashes["exclude"]])),
+    )
     attributes = _attributes(request, hash_N)
-    is_open_N, is_forced_N = ~np.isin(hash_N, closed_hash), np.isin(hash_N, hashes["include"])
+    is_open_N, is_forced_N = roles.is_open(hash_N), np.isin(hash_N, roles.forced_hash)
     cost_N = attributes.cost_N if isinstance(spec.budget, TotalCost) else None
     attributes = Attributes(hash_N, cost_N, attributes.weight_N, attributes.code_NQ)
     budget, num_picks = _budget(spec, cost_N, is_open_N, len(hashes["labeled"]), len(hashes["exclude"]))
@@ -99,8 +106,7 @@ def make_pool(request: Request, hash_N: np.ndarray) -> Pool:
     check_quotas(
         _keys(spec), min_G, max_G, attributes.code_NQ, is_open_N, is_forced_N, num_picks, cost_N is None
     )  # fmt: skip
-    labeled, forced = np.sort(hashes["labeled"]), np.sort(hashes["include"])
-    return Pool(hash_N, labeled, forced, closed_hash, attributes, budget, num_picks, min_G, max_G)
+    return Pool(hash_N, roles, attributes, BatchLimits(budget, num_picks, min_G, max_G))
 
 
 def check_classifier(request: Request, widths: tuple[int, int]) -> None:

@@ -64,7 +64,7 @@ class BadRow:
 
 
 @dataclass(frozen=True)
-class Survey:
+class ShardSummary:
     """What the first pass finds in a shard."""
 
     name: str
@@ -74,14 +74,14 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Sample:
+class PoolSample:
     """Rows whose hash is low, or that are labeled."""
 
     hash_N: np.ndarray
     joint_ND: np.ndarray
 
 
-def prepare(shard: Shard, bad_rows: str) -> tuple[Rows, Survey]:
+def prepare(shard: Shard, bad_rows: str) -> tuple[Rows, ShardSummary]:
     """Checks the rows of a shard and quantises them: the one time that its embeddings are read.
 
     Args:
@@ -95,14 +95,14 @@ def prepare(shard: Shard, bad_rows: str) -> tuple[Rows, Survey]:
     faults_2N = [_faults(shard, m) for m in range(2)]
     bad = []
     for column, faults_N in zip(shard.columns, faults_2N, strict=True):
-        bad += _told(shard, column, faults_N, bad_rows)
+        bad += _bad_rows(shard, column, faults_N, bad_rows)
     widths = (shard.a_ND.shape[1], shard.v_ND.shape[1])
     kept = np.flatnonzero((faults_2N[0] == OK) & (faults_2N[1] == OK))
     ids, a_ND, v_ND = shard.ids, shard.a_ND, shard.v_ND
     if len(kept) < len(ids):
         ids, a_ND, v_ND = pc.take(ids, pa.array(kept, pa.int64())), a_ND[kept], v_ND[kept]
     rows = Rows(ids, shard.salt, quantize_joint(a_ND, v_ND), widths[0])
-    return rows, Survey(shard.name, rows.hash_N, widths, bad)
+    return rows, ShardSummary(shard.name, rows.hash_N, widths, bad)
 
 
 def concat_rows(parts: list[Rows]) -> Rows:
@@ -111,22 +111,22 @@ def concat_rows(parts: list[Rows]) -> Rows:
     return Rows(pa.concat_arrays([rows.ids for rows in parts]), parts[0].salt, joint_ND, parts[0].width_a)
 
 
-def gather(rows: Rows, limit: int, labeled_hash_L: np.ndarray) -> Sample:
+def gather(rows: Rows, limit: int, labeled_hash_L: np.ndarray) -> PoolSample:
     """The rows of low hash and the labeled rows."""
     wanted = np.flatnonzero((rows.hash_N <= np.uint64(limit)) | np.isin(rows.hash_N, labeled_hash_L))
-    return Sample(rows.hash_N[wanted], rows.joint_ND[wanted])
+    return PoolSample(rows.hash_N[wanted], rows.joint_ND[wanted])
 
 
-def ids_of(rows: Rows, hash_H: np.ndarray) -> list[str]:
+def ids_of(rows: Rows, hash_R: np.ndarray) -> list[str]:
     """The ids that have these hashes (for errors)."""
-    return rows.ids.filter(pa.array(np.isin(rows.hash_N, hash_H))).to_pylist()
+    return rows.ids.filter(pa.array(np.isin(rows.hash_N, hash_R))).to_pylist()
 
 
-def merge_samples(samples: list[Sample]) -> Sample:
+def merge_samples(samples: list[PoolSample]) -> PoolSample:
     """One sample, sorted by hash."""
     hash_N, joint_ND = np.concatenate([s.hash_N for s in samples]), np.concatenate([s.joint_ND for s in samples])
     order = np.argsort(hash_N)
-    return Sample(hash_N[order], joint_ND[order])
+    return PoolSample(hash_N[order], joint_ND[order])
 
 
 def _faults(shard: Shard, modality: int) -> np.ndarray:
@@ -136,7 +136,7 @@ def _faults(shard: Shard, modality: int) -> np.ndarray:
     return faults_N
 
 
-def _told(shard: Shard, column: str, faults_N: np.ndarray, bad_rows: str) -> list[BadRow]:
+def _bad_rows(shard: Shard, column: str, faults_N: np.ndarray, bad_rows: str) -> list[BadRow]:
     found = []
     for fault, (reason, what) in FAULTS.items():
         rows = np.flatnonzero(faults_N == fault)

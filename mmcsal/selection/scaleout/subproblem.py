@@ -1,7 +1,7 @@
-"""A region: the cells whose candidates are merged into one batch, by one greedy and a swap search over all their rows.
+"""A subproblem: cells whose candidates are merged into one batch, by one greedy and a swap search over all their rows.
 
-Up to two million rows are one region. Larger pools are cut into several, and the number of picks of each follows from
-the best candidates of all.
+Up to two million rows are one subproblem. Larger pools are cut into several, and the number of picks of each follows
+from the best candidates of all.
 """
 
 from dataclasses import dataclass, replace
@@ -10,40 +10,40 @@ import numpy as np
 import pyarrow as pa
 
 from mmcsal.selection.objective.constraints import Limits
-from mmcsal.selection.scaleout.neighbors import Links, Shortlist, places_of
+from mmcsal.selection.scaleout.neighbors import Neighbors, Shortlist, places_of
 from mmcsal.selection.scaleout.plan import Plan
-from mmcsal.selection.scaleout.prefix_order import first_over_targets, nested_order, order_after
+from mmcsal.selection.scaleout.prefix_order import first_over_sample, nested_order, order_after
 from mmcsal.selection.solvers.dense_greedy import NOTHING
-from mmcsal.selection.solvers.local_search import Swapped, swap_search
-from mmcsal.selection.solvers.sparse_greedy import (
-    Graph,
-    Taken,
-    Worth,
+from mmcsal.selection.solvers.local_search import SwapResult, swap_search
+from mmcsal.selection.solvers.neighbor_graph import (
+    CandidateTerms,
+    NeighborGraph,
+    RankedPicks,
     closest_picks,
     gains_in_order,
-    greedy,
     make_graph,
 )
+from mmcsal.selection.solvers.sparse_greedy import greedy
 
 MAX_STARTS_SIZE = 2**10  # rows times candidates up to here are solved from every first pick
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a region is asked for."""
+class Allotment:
+    """What a subproblem gets of the limits, and what it is asked for."""
 
     budget: float
     max_G: np.ndarray
     min_G: np.ndarray
-    num_rows: int  # of all regions: the unit of gains
+    num_rows: int  # of all subproblems: the unit of gains
     fixed_hash: np.ndarray | None = None  # these are the picks, in this order; None = find them
     keep_order: bool = False  # ranks as in `fixed_hash`; else by a greedy pass
     with_rows: bool = True  # also say which pick stands for each row
 
 
 @dataclass(frozen=True)
-class RowAnswers:
-    """Which pick stands for each row of a region."""
+class RowAssignments:
+    """Which pick stands for each row of a subproblem."""
 
     ids: pa.StringArray
     pick_N: np.ndarray  # place in the shortlist, -1 = none
@@ -52,8 +52,8 @@ class RowAnswers:
 
 
 @dataclass(frozen=True)
-class Solved:
-    """The batch of a region in the order of its ranks; places are those of its shortlist."""
+class SubproblemSolution:
+    """The batch of a subproblem in the order of its ranks; places are those of its shortlist."""
 
     pick_P: np.ndarray
     gain_P: np.ndarray  # int64; gain per cost never rises, but for what was forced or deferred
@@ -62,37 +62,39 @@ class Solved:
     runner_up_P: np.ndarray  # -1 = none
     num_swaps: int
     swap_gain: int
-    rows: RowAnswers
+    rows: RowAssignments
 
-    def placed(self, place_C: np.ndarray) -> "Solved":
-        """The same with places in a shortlist of which the region's is the part `place_C`."""
+    def placed(self, place_C: np.ndarray) -> "SubproblemSolution":
+        """The same with places in a shortlist of which the subproblem's is the part `place_C`."""
         place_C = np.append(place_C, -1)  # where -1, none, is looked up
         rows = replace(self.rows, pick_N=place_C[self.rows.pick_N])
         return replace(self, pick_P=place_C[self.pick_P], runner_up_P=place_C[self.runner_up_P], rows=rows)
 
 
-def solve_region(parts: list[Links], shortlist: Shortlist, plan: Plan, job: Job) -> Solved:
+def solve_subproblem(
+    parts: list[Neighbors], shortlist: Shortlist, plan: Plan, allotment: Allotment
+) -> SubproblemSolution:
     """Finds, improves and ranks the batch of the rows of `parts`."""
-    links = Links.concat(parts)
-    graph = _graph(links, shortlist, plan)
-    worth, limits = _worth(shortlist, plan, job), _limits(shortlist, plan, job)
-    if job.fixed_hash is None:
-        taken = _best_greedy(graph, worth, limits)
-        passes = _num_passes(worth, plan)
+    neighbors = Neighbors.concat(parts)
+    graph = _graph(neighbors, shortlist, plan)
+    terms, limits = _terms(shortlist, plan, allotment), _limits(shortlist, plan, allotment)
+    if allotment.fixed_hash is None:
+        taken = _best_greedy(graph, terms, limits)
+        passes = _num_passes(terms, plan)
     else:
-        taken, passes = _fixed(job.fixed_hash, shortlist.hash_C), 0
+        taken, passes = _fixed(allotment.fixed_hash, shortlist.hash_C), 0
     order_C = np.argsort(shortlist.hash_C)
-    swapped = swap_search(graph, worth, limits, taken.pick_P, order_C, passes)
-    if passes and graph.index_NM.size <= MAX_STARTS_SIZE:
-        swapped = _best_of_starts(graph, worth, limits, order_C, passes, taken, swapped)
+    swapped = swap_search(graph, terms, limits, taken.pick_P, order_C, passes)
+    if passes and graph.index_NJ.size <= MAX_STARTS_SIZE:
+        swapped = _best_of_starts(graph, terms, limits, order_C, passes, taken, swapped)
     owner_N, kernel_N = closest_picks(graph, swapped.pick_P)
-    mass_P = _masses(graph, owner_N, kernel_N, links.is_labeled_N, len(swapped.pick_P))
-    ranked = _ranked(graph, worth, swapped.pick_P, shortlist, plan, job)
+    mass_P = _masses(graph, owner_N, kernel_N, neighbors.is_labeled_N, len(swapped.pick_P))
+    ranked = _ranked(graph, terms, swapped.pick_P, shortlist, plan, allotment)
     slot_of_C = np.full(graph.num_candidates, -1, np.int64)
     slot_of_C[swapped.pick_P] = np.arange(len(swapped.pick_P))
     slot_P = slot_of_C[ranked.pick_P]
     runner_up_P = swapped.runner_up_P[slot_P]
-    return Solved(
+    return SubproblemSolution(
         ranked.pick_P,
         ranked.gain_P,
         ranked.coverage_P,
@@ -100,60 +102,66 @@ def solve_region(parts: list[Links], shortlist: Shortlist, plan: Plan, job: Job)
         runner_up_P,
         swapped.num_swaps,
         swapped.gain,
-        _row_answers(links, owner_N, kernel_N, swapped.pick_P, job.with_rows),
+        _row_assignments(neighbors, owner_N, kernel_N, swapped.pick_P, allotment.with_rows),
     )
 
 
-def _graph(links: Links, shortlist: Shortlist, plan: Plan) -> Graph:
-    """The graph of a region: its rows, and its candidates, which are some of them."""
+def _graph(neighbors: Neighbors, shortlist: Shortlist, plan: Plan) -> NeighborGraph:
+    """The graph of a subproblem: its rows, and its candidates, which are some of them."""
     return make_graph(
-        links.index_NM,
-        links.kernel_NM,
+        neighbors.index_NJ,
+        neighbors.kernel_NJ,
         len(shortlist.hash_C),
-        cover_N=links.cover_N,
-        weight_N=NOTHING if plan.weight_unit == 1 else links.weight_N.astype(np.int64),
-        row_of_C=places_of(shortlist.ids, links.ids),
+        cover_N=neighbors.cover_N,
+        weight_N=NOTHING if plan.objective.weight_unit == 1 else neighbors.weight_N.astype(np.int64),
+        row_of_C=places_of(shortlist.ids, neighbors.ids),
     )
 
 
-def _worth(shortlist: Shortlist, plan: Plan, job: Job) -> Worth:
+def _terms(shortlist: Shortlist, plan: Plan, allotment: Allotment) -> CandidateTerms:
     hash_C, score_C = shortlist.hash_C, shortlist.score_C
-    return Worth(
-        bonus_C=plan.bonus(score_C, job.num_rows),
+    return CandidateTerms(
+        bonus_C=plan.objective.bonus(score_C, allotment.num_rows),
         cost_C=plan.attributes.costs(hash_C),
-        is_forced_C=np.isin(hash_C, plan.forced_hash),
-        is_deferred_C=plan.is_gated(score_C),
-        redundancy_unit=plan.redundancy_unit(job.num_rows),
-        duplicate_kernel=plan.duplicate_kernel,
+        is_forced_C=np.isin(hash_C, plan.roles.forced_hash),
+        is_deferred_C=plan.objective.is_gated(score_C),
+        redundancy_unit=plan.objective.redundancy_unit(allotment.num_rows),
+        duplicate_kernel=plan.objective.duplicate_kernel,
     )
 
 
-def _limits(shortlist: Shortlist, plan: Plan, job: Job) -> Limits:
-    return Limits(job.budget, plan.attributes.codes(shortlist.hash_C), job.min_G, job.max_G)
+def _limits(shortlist: Shortlist, plan: Plan, allotment: Allotment) -> Limits:
+    return Limits(allotment.budget, plan.attributes.codes(shortlist.hash_C), allotment.min_G, allotment.max_G)
 
 
-def _best_greedy(graph: Graph, worth: Worth, limits: Limits) -> Taken:
+def _best_greedy(graph: NeighborGraph, terms: CandidateTerms, limits: Limits) -> RankedPicks:
     """By gain per cost; where costs differ also by gain alone, which is better where one dear sample is worth it."""
-    taken = greedy(graph, worth, limits)
-    if len(np.unique(worth.cost_C)) < 2:
+    taken = greedy(graph, terms, limits)
+    if len(np.unique(terms.cost_C)) < 2:
         return taken
     # Ranks of keys only: what is paid stays as it is, so the limit is kept by hand below.
     by_gain = _affordable(
-        greedy(graph, replace(worth, cost_C=np.ones(len(worth.cost_C))), _unpriced(limits)), worth, limits
+        greedy(graph, terms._replace(cost_C=np.ones(len(terms.cost_C))), _unpriced(limits)), terms, limits
     )
     return by_gain if by_gain.gain_P.sum() > taken.gain_P.sum() else taken
 
 
 def _best_of_starts(
-    graph: Graph, worth: Worth, limits: Limits, order_C, passes: int, taken: Taken, swapped: Swapped
-) -> Swapped:
+    graph: NeighborGraph,
+    terms: CandidateTerms,
+    limits: Limits,
+    order_C,
+    passes: int,
+    taken: RankedPicks,
+    swapped: SwapResult,
+) -> SwapResult:
     """Of tiny pools, where a local optimum may lose 4%: the best over all first picks, which stay exchangeable."""
-    if worth.is_forced_C.any() or limits.code_CQ.shape[1] or len(np.unique(worth.cost_C)) > 1:
+    if terms.is_forced_C.any() or limits.code_CQ.shape[1] or len(np.unique(terms.cost_C)) > 1:
         return swapped
     greedy_value = int(taken.gain_P.sum())
-    for c in np.flatnonzero(~worth.is_deferred_C & (graph.cover_N[graph.row_of_C] < worth.duplicate_kernel)):
-        start = greedy(graph, replace(worth, is_forced_C=np.arange(graph.num_candidates) == c), limits)
-        other = swap_search(graph, worth, limits, start.pick_P, order_C, passes)
+    for c in np.flatnonzero(~terms.is_deferred_C & (graph.cover_N[graph.row_of_C] < terms.duplicate_kernel)):
+        start = greedy(graph, terms._replace(is_forced_C=np.arange(graph.num_candidates) == c), limits)
+        other = swap_search(graph, terms, limits, start.pick_P, order_C, passes)
         gain = int(start.gain_P.sum()) + other.gain - greedy_value
         if gain > swapped.gain:
             swapped = replace(other, gain=gain)
@@ -164,48 +172,50 @@ def _unpriced(limits: Limits) -> Limits:
     return replace(limits, budget=np.inf)
 
 
-def _affordable(taken: Taken, worth: Worth, limits: Limits) -> Taken:
+def _affordable(taken: RankedPicks, terms: CandidateTerms, limits: Limits) -> RankedPicks:
     """The prefix that the budget pays for: gains of later picks rest on it alone."""
-    num_paid = int(np.searchsorted(np.cumsum(worth.cost_C[taken.pick_P]), limits.budget * (1 + 1e-12), side="right"))
-    return Taken(taken.pick_P[:num_paid], taken.gain_P[:num_paid], taken.coverage_P[:num_paid])
+    num_paid = int(np.searchsorted(np.cumsum(terms.cost_C[taken.pick_P]), limits.budget * (1 + 1e-12), side="right"))
+    return taken.first(num_paid)
 
 
-def _fixed(fixed_hash: np.ndarray, hash_C: np.ndarray) -> Taken:
+def _fixed(fixed_hash: np.ndarray, hash_C: np.ndarray) -> RankedPicks:
     by_hash = np.argsort(hash_C)
     inside = fixed_hash[np.isin(fixed_hash, hash_C)]
     pick_P = by_hash[np.searchsorted(hash_C[by_hash], inside)]
-    return Taken(pick_P, np.zeros(len(pick_P), np.int64), np.zeros(len(pick_P), np.int64))
+    return RankedPicks(pick_P, np.zeros(len(pick_P), np.int64), np.zeros(len(pick_P), np.int64))
 
 
-def _ranked(graph: Graph, worth: Worth, pick_P, shortlist: Shortlist, plan: Plan, job: Job) -> Taken:
+def _ranked(
+    graph: NeighborGraph, terms: CandidateTerms, pick_P, shortlist: Shortlist, plan: Plan, allotment: Allotment
+) -> RankedPicks:
     """The picks by rank. Where rows do not keep all candidates, they cannot say what the first ones cover."""
-    if job.keep_order:
-        return gains_in_order(graph, worth, pick_P)
-    passes = _num_passes(worth, plan)
-    if graph.index_NM.shape[1] == graph.num_candidates:
+    if allotment.keep_order:
+        return gains_in_order(graph, terms, pick_P)
+    passes = _num_passes(terms, plan)
+    if graph.index_NJ.shape[1] == graph.num_candidates:
         order_C = np.argsort(shortlist.hash_C)
-        return gains_in_order(graph, worth, nested_order(graph, worth, pick_P, order_C, passes))
-    sorted_P, num_targets = np.sort(pick_P), len(plan.targets.cover_R)
-    worth_P = Worth(
-        bonus_C=plan.bonus(shortlist.score_C[sorted_P], num_targets),
-        cost_C=worth.cost_C[sorted_P],
-        is_forced_C=worth.is_forced_C[sorted_P],
-        is_deferred_C=worth.is_deferred_C[sorted_P],
-        redundancy_unit=plan.redundancy_unit(num_targets),
-        duplicate_kernel=worth.duplicate_kernel,
+        return gains_in_order(graph, terms, nested_order(graph, terms, pick_P, order_C, passes))
+    sorted_P, num_sampled = np.sort(pick_P), len(plan.ranking_sample.cover_R)
+    terms_P = CandidateTerms(
+        bonus_C=plan.objective.bonus(shortlist.score_C[sorted_P], num_sampled),
+        cost_C=terms.cost_C[sorted_P],
+        is_forced_C=terms.is_forced_C[sorted_P],
+        is_deferred_C=terms.is_deferred_C[sorted_P],
+        redundancy_unit=plan.objective.redundancy_unit(num_sampled),
+        duplicate_kernel=terms.duplicate_kernel,
     )
     cover_P = graph.cover_N[graph.row_of_C[sorted_P]]
-    first_P = sorted_P[first_over_targets(shortlist, sorted_P, cover_P, worth_P, plan, passes)]
-    return gains_in_order(graph, worth, np.concatenate([first_P, order_after(graph, worth, pick_P, first_P)]))
+    first_P = sorted_P[first_over_sample(shortlist, sorted_P, cover_P, terms_P, plan, passes)]
+    return gains_in_order(graph, terms, np.concatenate([first_P, order_after(graph, terms, pick_P, first_P)]))
 
 
-def _num_passes(worth: Worth, plan: Plan) -> int:
+def _num_passes(terms: CandidateTerms, plan: Plan) -> int:
     """Of the swap search, which knows coverage and alignment only."""
     strategy = plan.spec.strategy
-    return strategy.max_swap_passes if strategy.kind == "mmcsal" and not worth.redundancy_unit else 0
+    return strategy.max_swap_passes if strategy.kind == "mmcsal" and not terms.redundancy_unit else 0
 
 
-def _masses(graph: Graph, owner_N, kernel_N, is_labeled_N: np.ndarray, num_picks: int) -> np.ndarray:
+def _masses(graph: NeighborGraph, owner_N, kernel_N, is_labeled_N: np.ndarray, num_picks: int) -> np.ndarray:
     """Weights of the rows that each slot represents; what a labeled sample is closer to is nobody's."""
     mine_N = (owner_N >= 0) & ~is_labeled_N & (kernel_N >= graph.cover_N)
     weight_N = graph.weight_N if len(graph.weight_N) else np.ones(len(owner_N), np.int64)
@@ -214,7 +224,9 @@ def _masses(graph: Graph, owner_N, kernel_N, is_labeled_N: np.ndarray, num_picks
     return mass_P
 
 
-def _row_answers(links: Links, owner_N, kernel_N, place_P: np.ndarray, with_rows: bool) -> RowAnswers:
+def _row_assignments(neighbors: Neighbors, owner_N, kernel_N, place_P: np.ndarray, with_rows: bool) -> RowAssignments:
     kept = slice(None) if with_rows else slice(0)
     pick_N = np.append(place_P, -1)[owner_N[kept]]
-    return RowAnswers(links.ids[kept] if with_rows else links.ids[:0], pick_N, kernel_N[kept], links.score_N[kept])
+    return RowAssignments(
+        neighbors.ids[kept] if with_rows else neighbors.ids[:0], pick_N, kernel_N[kept], neighbors.score_N[kept]
+    )

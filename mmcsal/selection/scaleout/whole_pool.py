@@ -1,4 +1,4 @@
-"""Strategies that rank a whole pool at once, as the one cell of the one bag that holds it."""
+"""Strategies that rank a whole pool at once, as the one cell of the one bucket that holds it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmcsal.contracts.spec import Spec
-from mmcsal.selection.scaleout.buckets import Bag, Candidates, candidates_of
+from mmcsal.selection.scaleout.buckets import Bucket, Candidates, candidates_of
 from mmcsal.selection.scaleout.plan import Plan
 from mmcsal.selection.solvers.dense_greedy import Picks
 from mmcsal.selection.strategies import (
@@ -45,38 +45,38 @@ RANKED_BY: dict[type[Spec], Callable[[Problem, Any], np.ndarray]] = {
 }
 
 
-def rank_pool(bag: Bag, plan: Plan) -> Candidates:
+def rank_pool(bucket: Bucket, plan: Plan) -> Candidates:
     """The rows of a pool in the order in which the strategy of the plan would take them."""
-    problem, strategy = _problem(bag, plan), plan.spec.strategy
+    problem, strategy = _problem(bucket, plan), plan.spec.strategy
     rank_rows = RANKED_BY.get(type(strategy))
     if rank_rows is None:
         raise TypeError(f"{strategy.kind} does not rank a whole pool")
     rows_P = rank_rows(problem, strategy)
     zeros_P = np.zeros(len(rows_P), np.int64)
     picks = Picks(np.arange(len(rows_P)), zeros_P, zeros_P, zeros_P)
-    return candidates_of(bag, rows_P, picks, problem.cost_N[rows_P], number=0)
+    return candidates_of(bucket, rows_P, picks, problem.cost_N[rows_P], number=0)
 
 
-def _problem(bag: Bag, plan: Plan) -> Problem:
-    is_limited = bool(plan.attributes.cost_N is not None or len(plan.max_G) or len(plan.forced_hash))
-    is_possible_N = bag.is_open_N & ~plan.is_gated(bag.score_N)
-    is_open_N = is_possible_N if is_possible_N.sum() >= plan.num_picks else bag.is_open_N
+def _problem(bucket: Bucket, plan: Plan) -> Problem:
+    is_limited = bool(plan.attributes.cost_N is not None or len(plan.limits.max_G) or len(plan.roles.forced_hash))
+    is_possible_N = bucket.is_open_N & ~plan.objective.is_gated(bucket.score_N)
+    is_open_N = is_possible_N if is_possible_N.sum() >= plan.limits.num_picks else bucket.is_open_N
     return Problem(
-        hash_N=bag.hash_N,
-        joint_ND=bag.joint_ND,
+        hash_N=bucket.hash_N,
+        joint_ND=bucket.joint_ND,
         kernel=plan.kernel,
-        aligned_N=plan.aligned(bag.score_N),
-        bonus_N=plan.bonus(bag.score_N, plan.num_rows),
-        lambda_align=plan.lambda_align,
+        aligned_N=plan.objective.aligned(bucket.score_N),
+        bonus_N=plan.objective.bonus(bucket.score_N, plan.scope.num_rows),
+        lambda_align=plan.objective.applied_lambda_align,
         lambda_div=plan.spec.lambda_div,
-        redundancy_unit=plan.redundancy_unit(plan.num_rows),
-        weight_N=bag.solver_weights(plan),
-        cover_N=bag.cover_N,
-        is_labeled_N=bag.is_labeled_N,
+        redundancy_unit=plan.objective.redundancy_unit(plan.scope.num_rows),
+        weight_N=bucket.solver_weights(plan),
+        cover_N=bucket.cover_N,
+        is_labeled_N=bucket.is_labeled_N,
         is_open_N=is_open_N,
-        cost_N=plan.attributes.costs(bag.hash_N),
-        num_picks=plan.num_picks,
-        num_ranked=int(is_open_N.sum()) if is_limited else plan.num_picks,
+        cost_N=plan.attributes.costs(bucket.hash_N),
+        num_picks=plan.limits.num_picks,
+        num_ranked=int(is_open_N.sum()) if is_limited else plan.limits.num_picks,
         seed=plan.seed,
         classifier=plan.classifier,
     )

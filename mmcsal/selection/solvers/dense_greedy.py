@@ -5,15 +5,37 @@ a pick only grows): a gain computed earlier is an upper bound now. The best boun
 computed again is the next pick, exactly as in plain greedy (Minoux 1978).
 """
 
+import heapq
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from mmcsal.selection.numerics.kernel import ONE
+from mmcsal.selection.solvers.neighbor_graph import redundancy_loss
 
 NOTHING = np.zeros(0, np.int64)
 SAFE_ROWS = 2**16  # whose kernels add up to less than 2^32
+
+
+class _Block(NamedTuple):
+    """The candidates of a block, and what the objective sees of them; compiled functions take it whole."""
+
+    kernel_CN: np.ndarray  # uint16
+    column_C: np.ndarray  # int64
+    weight_N: np.ndarray  # int64; empty = every row counts once
+    bonus_C: np.ndarray  # int64
+    cost_C: np.ndarray  # float64
+    redundancy_unit: int
+
+
+class _Covered(NamedTuple):
+    """What rows and candidates know of the picks so far; changed in place."""
+
+    kernel_N: np.ndarray  # uint16, of each row to the closest pick, or what it had before
+    closeness_C: np.ndarray  # uint16, of each candidate to the closest pick or labeled sample
+    owner_N: np.ndarray  # int64, the pick that is closest to each row; -1 = none
+    owner_kernel_N: np.ndarray  # uint16, the kernel to it
 
 
 @dataclass(frozen=True)
@@ -50,18 +72,25 @@ def lazy_greedy(
         redundancy_unit: what a pick loses at a kernel of 65535 to an earlier pick, in the unit of the gains.
         redundancy_C: uint16, largest kernel of each candidate to samples that are labeled already.
     """
-    num_picks = min(max_picks, len(kernel_CN))
-    close_C = np.zeros(len(kernel_CN), np.uint16) if redundancy_C is None else redundancy_C.astype(np.uint16)
+    num_candidates, num_rows = kernel_CN.shape
+    block = _Block(
+        kernel_CN=kernel_CN,
+        column_C=column_C,
+        weight_N=weight_N,
+        bonus_C=bonus_C.astype(np.int64),
+        cost_C=np.ones(num_candidates) if cost_C is None else cost_C.astype(np.float64),
+        redundancy_unit=redundancy_unit,
+    )
+    covered = _Covered(
+        kernel_N=base_N.astype(np.uint16),
+        closeness_C=np.zeros(num_candidates, np.uint16) if redundancy_C is None else redundancy_C.astype(np.uint16),
+        owner_N=np.full(num_rows, -1, np.int64),
+        owner_kernel_N=np.zeros(num_rows, np.uint16),
+    )
+    num_picks = min(max_picks, num_candidates)
     pick_P, gain_P, coverage_P = np.zeros((3, num_picks), np.int64)
-    owner_N = np.full(len(base_N), -1, np.int64)
-    covered_N = base_N.astype(np.uint16)
-    bonus_C = bonus_C.astype(np.int64)
-    cost_C = np.ones(len(kernel_CN)) if cost_C is None else cost_C.astype(np.float64)
-    _lazy_greedy(
-        kernel_CN, column_C, covered_N, weight_N, bonus_C, cost_C, redundancy_unit, close_C,
-        pick_P, gain_P, coverage_P, owner_N,
-    )  # fmt: skip
-    mass_P = np.bincount(owner_N[owner_N >= 0], minlength=num_picks)
+    _lazy_greedy(block, covered, pick_P, gain_P, coverage_P)
+    mass_P = np.bincount(covered.owner_N[covered.owner_N >= 0], minlength=num_picks)
     return Picks(pick_P, gain_P, coverage_P, mass_P)
 
 
@@ -82,75 +111,34 @@ def _coverage_gain(row_N, covered_N, weight_N):
 
 
 @njit(cache=True, nogil=True)
-def _before(key_x, x, key_y, y):
-    return key_x > key_y or (key_x == key_y and x < y)
-
-
-@njit(cache=True, nogil=True)
-def _sift_down(heap, key_C, start):
-    parent, item = start, heap[start]
-    while True:
-        child = 2 * parent + 1
-        if child >= heap.shape[0]:
-            break
-        right = child + 1
-        if right < heap.shape[0] and _before(key_C[heap[right]], heap[right], key_C[heap[child]], heap[child]):
-            child = right
-        if not _before(key_C[heap[child]], heap[child], key_C[item], item):
-            break
-        heap[parent] = heap[child]
-        parent = child
-    heap[parent] = item
-
-
-@njit(cache=True, nogil=True)
-def _loss(close, unit):
-    return (np.int64(close) * unit) // ONE
-
-
-@njit(cache=True, nogil=True)
-def _take(pick, place, kernel_CN, column_C, covered_N, close_C, owner_N, owner_kernel_N):
-    for n in range(covered_N.shape[0]):
-        value = kernel_CN[pick, n]
-        covered_N[n] = max(covered_N[n], value)
+def _take(pick, place, block, covered):
+    kernel_N, closeness_C = covered.kernel_N, covered.closeness_C
+    owner_N, owner_kernel_N = covered.owner_N, covered.owner_kernel_N
+    for n in range(kernel_N.shape[0]):
+        value = block.kernel_CN[pick, n]
+        kernel_N[n] = max(kernel_N[n], value)
         if value > owner_kernel_N[n]:
             owner_kernel_N[n] = value
             owner_N[n] = place
-    for c in range(column_C.shape[0]):
-        close_C[c] = max(close_C[c], kernel_CN[pick, column_C[c]])
+    for c in range(closeness_C.shape[0]):
+        closeness_C[c] = max(closeness_C[c], block.kernel_CN[pick, block.column_C[c]])
 
 
 @njit(cache=True, nogil=True)
-def _lazy_greedy(
-    kernel_CN, column_C, covered_N, weight_N, bonus_C, cost_C, unit, close_C, pick_P, gain_P, coverage_P, owner_N
-):
+def _lazy_greedy(block, covered, pick_P, gain_P, coverage_P):
+    kernel_CN, weight_N, kernel_N = block.kernel_CN, block.weight_N, covered.kernel_N
     num_candidates = kernel_CN.shape[0]
-    owner_kernel_N = np.zeros(covered_N.shape[0], np.uint16)
-    gain_C = np.empty(num_candidates, np.int64)
-    key_C = np.empty(
-        num_candidates, np.float64
-    )  # exact: gains stay below 2^53, and a division rounds the same anywhere
-    coverage_C = np.empty(num_candidates, np.int64)
-    current_C = np.zeros(num_candidates, np.int64)  # number of picks that the gain knows of
-    heap = np.arange(num_candidates)
-    for c in range(num_candidates):
-        coverage_C[c] = _coverage_gain(kernel_CN[c], covered_N, weight_N)
-        gain_C[c] = coverage_C[c] + bonus_C[c] - _loss(close_C[c], unit)
-        key_C[c] = gain_C[c] / cost_C[c]
-    for start in range(num_candidates // 2 - 1, -1, -1):
-        _sift_down(heap, key_C, start)
+    gain_C, coverage_C = np.zeros(num_candidates, np.int64), np.zeros(num_candidates, np.int64)
+    known_C = np.full(num_candidates, -1, np.int64)  # number of picks that a gain knows of: later it is an upper bound
+    heap = [(-np.inf, c) for c in range(num_candidates)]  # the best is the smallest; nothing is known of any yet
     for place in range(pick_P.shape[0]):
-        while current_C[heap[0]] != place:
-            c = heap[0]
-            coverage_C[c] = _coverage_gain(kernel_CN[c], covered_N, weight_N)
-            gain_C[c] = coverage_C[c] + bonus_C[c] - _loss(close_C[c], unit)
-            key_C[c] = gain_C[c] / cost_C[c]
-            current_C[c] = place
-            _sift_down(heap, key_C, 0)
-        pick = heap[0]
+        while known_C[heap[0][1]] != place:
+            c = heap[0][1]
+            coverage_C[c] = _coverage_gain(kernel_CN[c], kernel_N, weight_N)
+            loss = redundancy_loss(covered.closeness_C[c], block.redundancy_unit)
+            gain_C[c], known_C[c] = coverage_C[c] + block.bonus_C[c] - loss, place
+            # Exact: gains stay below 2^53, and a division rounds the same anywhere.
+            heapq.heapreplace(heap, (-(gain_C[c] / block.cost_C[c]), c))
+        pick = heapq.heappop(heap)[1]
         pick_P[place], gain_P[place], coverage_P[place] = pick, gain_C[pick], coverage_C[pick]
-        _take(pick, place, kernel_CN, column_C, covered_N, close_C, owner_N, owner_kernel_N)
-        heap[0] = heap[heap.shape[0] - 1]
-        heap = heap[: heap.shape[0] - 1]
-        if heap.shape[0] > 0:
-            _sift_down(heap, key_C, 0)
+        _take(pick, place, block, covered)

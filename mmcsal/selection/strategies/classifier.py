@@ -33,7 +33,7 @@ class FusedClassifier:
 
     @property
     def width_a(self) -> int:
-        """Columns of the first modality."""
+        """RowArrays of the first modality."""
         return len(self.alone[0].weight_DC)
 
     def views(self, x_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ class EntropySpec(Spec):
 def rank_rows(problem: Problem, spec: EntropySpec) -> np.ndarray:
     """Open rows by falling entropy, int64 [at most `problem.num_ranked`].
 
-    Source: Settles, "Active Learning Literature Survey", 2009.
+    Source: Settles, "Active Learning Literature ShardSummary", 2009.
     """
     open_C = np.flatnonzero(problem.is_open_N)
     x_CD = features(problem.joint_ND[open_C])

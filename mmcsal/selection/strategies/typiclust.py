@@ -64,7 +64,7 @@ def _most_typical(joint_MD: np.ndarray, num_neighbours: int) -> int:
     total_M = np.zeros(len(joint_MD), np.int64)
     size = max(1, CHUNK_PAIRS // len(joint_MD))
     for start in range(0, len(joint_MD) if num_neighbours else 0, size):
-        distance_AM = square_distances(joint_MD[start : start + size], joint_MD)
-        nearest_AK = np.partition(distance_AM, num_neighbours, axis=1)[:, : num_neighbours + 1]  # itself among them: 0
+        distance_AJ = square_distances(joint_MD[start : start + size], joint_MD)
+        nearest_AK = np.partition(distance_AJ, num_neighbours, axis=1)[:, : num_neighbours + 1]  # itself among them: 0
         total_M[start : start + size] = nearest_AK.sum(axis=1, dtype=np.int64)
     return int(total_M.argmin())

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from mmcsal.distributed.run.status import Status
 from mmcsal.storage.rundir import RunDir
 from tests.helpers import write_timed_clip
 
-GRAFANA = Path(__file__).parents[2] / "cluster" / "grafana"
+GRAFANA = Path(__file__).parents[3] / "cluster" / "grafana"
 NUM_CLIPS, NUM_EPOCHS, BATCH_SIZE = 12, 6, 4
 REJECTS = {"no_audio": 2, "no_video": 1, "too_short": 1, "empty_file": 1}
 NEEDS_GPU = {"ray_node_gpus_utilization"}
@@ -41,18 +41,30 @@ SETTINGS = [
     "embed.num_workers=1",
     "select.budget=4",
 ]
-TIME_LIMIT_S = 60.0
+TIME_LIMIT_S = 120.0  # for one thing to come: no test waits so long unless it never does
+SCRAPES_TO_SETTLE = 5  # of half a second, with a report from each worker a second
+# Whoever trains waits after each of these until it was scraped, see `hold_training`.
+HELD = (telemetry.TRAINING_STEPS, telemetry.TRAINING_LOSS, telemetry.DATA_WAIT_RATIO)
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def shown_names() -> set[str]:
+    """The series that the dashboard asks for."""
+    panels = json.loads((GRAFANA / "mmcsal.json").read_text())["panels"]
+    expressions = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    return set(re.findall(r"\bray_[a-z_]+", " ".join(expressions)))
 
 
 class Scraper(threading.Thread):
     """Scrapes every half second, as Prometheus does, and keeps the last value of each series that it ever saw."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, seen: Path) -> None:
         super().__init__(daemon=True)
         self.series: Series = {}
         self.told: list[str] = []  # what mmcsal.distributed.cluster.telemetry wrote into the log meanwhile
         self._url, self._stop_asked = f"http://127.0.0.1:{port}/metrics", threading.Event()
+        self._seen = seen  # a folder that gets a file for each of HELD that was scraped
+        self._scraped, self._num_scrapes = threading.Condition(), 0
 
     def run(self) -> None:
         while not self._stop_asked.wait(0.5):
@@ -61,7 +73,23 @@ class Scraper(threading.Thread):
             except OSError:  # the agent of a young node
                 continue
             samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-            self.series |= {(s.name, frozenset(s.labels.items())): s.value for s in samples}
+            with self._scraped:
+                self.series |= {(s.name, frozenset(s.labels.items())): s.value for s in samples}
+                self._num_scrapes += 1
+                self._scraped.notify_all()
+            for metric in HELD:
+                if metric.exported_name in self.names:
+                    (self._seen / metric.name).touch()
+
+    def wait_until(self, is_there: Callable[[], bool]) -> bool:
+        """Whether it comes true; asked after every scrape."""
+        with self._scraped:
+            return self._scraped.wait_for(is_there, TIME_LIMIT_S)
+
+    def wait_for_scrapes(self, number: int) -> None:
+        """Until there were so many more."""
+        last = self._num_scrapes + number
+        assert self.wait_until(lambda: self._num_scrapes >= last)
 
     def stop(self) -> None:
         self._stop_asked.set()
@@ -82,14 +110,37 @@ class Scraper(threading.Thread):
         return dict(found)
 
 
+def hold_training(seen: Path) -> Callable[[], None]:
+    """For each worker of Ray at its start: training goes on when what it has told of was scraped.
+
+    Ray Train kills its workers at the end, and the figures of their last second with them: a run of a few seconds
+    could be over before anyone looked.
+    """
+    names = {metric.name for metric in HELD}
+
+    def set_up() -> None:
+        plain = telemetry.record
+
+        def record_and_wait(metric: telemetry.Metric, value: float = 1.0, **tags: str) -> None:
+            plain(metric, value, **tags)
+            deadline_s = time.monotonic() + TIME_LIMIT_S
+            while metric.name in names and not (seen / metric.name).exists() and time.monotonic() < deadline_s:
+                time.sleep(0.05)
+
+        telemetry.record = record_and_wait
+
+    return set_up
+
+
 @contextmanager
-def scraped_session() -> Iterator[Scraper]:
+def scraped_session(seen: Path) -> Iterator[Scraper]:
     """A Ray whose workers send their figures every second, the shortest time that it knows."""
     fast = {"metrics_report_interval_ms": 1000}
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, _system_config=fast)
+    held = {"worker_process_setup_hook": hold_training(seen)}
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, _system_config=fast, runtime_env=held)
     try:
         quiet_ray()
-        scraper = Scraper(ray.nodes()[0]["MetricsExportPort"])
+        scraper = Scraper(ray.nodes()[0]["MetricsExportPort"], seen)
         handler = logging.Handler()
         handler.emit = lambda entry: scraper.told.append(entry.getMessage())
         telemetry.logger.addHandler(handler)
@@ -99,6 +150,21 @@ def scraped_session() -> Iterator[Scraper]:
         telemetry.logger.removeHandler(handler)
     finally:
         ray.shutdown()
+
+
+def is_complete(scraper: Scraper) -> bool:
+    """Whether all that the tests below look for is there; what is more than that, they would see."""
+    done, units = (scraper.by_tag(metric, "stage") for metric in (telemetry.STAGE_UNITS_DONE, telemetry.STAGE_UNITS))
+    return (
+        shown_names() - NEEDS_GPU <= scraper.names
+        and {metric.exported_name for metric in METRICS if metric is not telemetry.DECODE_SECONDS} <= scraper.names
+        and scraper.total(telemetry.SAMPLES_DECODED) >= NUM_CLIPS
+        and scraper.total(telemetry.SAMPLES_EMBEDDED) >= NUM_CLIPS
+        and sum(scraper.by_tag(telemetry.SAMPLES_REJECTED, "reason").values()) >= sum(REJECTS.values())
+        and scraper.total(telemetry.DECODE_SECONDS, "_count") >= NUM_CLIPS + sum(REJECTS.values())
+        and set(units) == set(STAGES)
+        and done == units
+    )
 
 
 @pytest.fixture(scope="module")
@@ -115,18 +181,13 @@ def scraped(tmp_path_factory) -> Scraper:
     run_dir = RunDir(str(tmp_path_factory.mktemp("runs") / "run"))
     config = load_config(None, [f"run_dir={run_dir.uri}", f"corpus={corpus}", *SETTINGS])
     record(telemetry.SAMPLES_DECODED, 1000)  # before there is a session: nobody counts it
-    with scraped_session() as scraper:
+    with scraped_session(tmp_path_factory.mktemp("seen")) as scraper:
         count_retry("embed")
         for _ in range(2):
             record(telemetry.SAMPLES_REJECTED)  # without its reason, which Ray refuses
         run_stages(config, STAGES, Status(run_dir))
-        deadline_s = time.monotonic() + TIME_LIMIT_S
-        expected = {metric.exported_name for metric in METRICS if metric is not telemetry.DECODE_SECONDS}
-        while time.monotonic() < deadline_s:
-            if expected <= scraper.names and scraper.total(telemetry.SAMPLES_EMBEDDED) >= NUM_CLIPS:
-                break
-            time.sleep(0.2)
-        time.sleep(2.0)  # what would be counted twice has the time to be
+        scraper.wait_until(lambda: is_complete(scraper))  # what does not come, the tests tell
+        scraper.wait_for_scrapes(SCRAPES_TO_SETTLE)  # what would be counted twice has the time to be
     return scraper
 
 
@@ -155,7 +216,7 @@ def test_every_stage_tells_how_far_it_is(scraped):
 
 
 def test_training_is_seen_while_it_runs(scraped):
-    """Ray Train kills its workers at the end, and the figures of their last second with them."""
+    """Ray Train kills its workers at the end, and the figures of their last second with them: see `hold_training`."""
     assert 0 < scraped.total(telemetry.TRAINING_STEPS) <= NUM_EPOCHS * (NUM_CLIPS // BATCH_SIZE)
     assert scraped.total(telemetry.TRAINING_LOSS) > 0
     assert 0 <= scraped.total(telemetry.DATA_WAIT_RATIO) <= 1
@@ -212,8 +273,8 @@ class TestDashboard:
             assert not cells & taken, panel["title"]
             taken |= cells
 
-    def test_it_shows_every_metric_and_none_that_is_not_there(self, expressions, scraped):
-        shown = set(re.findall(r"\bray_[a-z_]+", " ".join(expressions)))
+    def test_it_shows_every_metric_and_none_that_is_not_there(self, scraped):
+        shown = shown_names()
         ours = {name.removesuffix("_bucket") for name in shown if name.startswith("ray_mmcsal_")}
         assert ours == {metric.exported_name for metric in METRICS}
         assert shown - NEEDS_GPU <= scraped.names

@@ -15,7 +15,7 @@ from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.distributed.selection.checkpoint import digest
 from mmcsal.distributed.selection.ray_runner import select_over_ray
 from mmcsal.selection import MmcsalSpec, SelectSpec
-from mmcsal.selection.pipeline import MAX_BAG_ROWS, MAX_BAGS
+from mmcsal.selection.pipeline import MAX_BUCKET_ROWS, MAX_BUCKETS
 from mmcsal.selection.scaleout.parquet_shards import shard_bytes
 from mmcsal.selection.spec import Quota, TotalCost
 
@@ -69,10 +69,10 @@ def test_tasks_have_the_threads_that_the_session_gives_them(ray_session):
 @pytest.mark.cluster
 @pytest.mark.parametrize("name", SPECS)
 def test_the_result_is_that_of_one_process(ray_session, tmp_path, pool, name, write_shards, monkeypatch):
-    monkeypatch.setattr("mmcsal.selection.pipeline.MAX_BAG_ROWS", 500)  # several bags
+    monkeypatch.setattr("mmcsal.selection.scaleout.cell_tree.MAX_BUCKET_ROWS", 500)  # several buckets
     monkeypatch.setattr("mmcsal.selection.scaleout.parquet_shards.MAX_SHARD_BYTES", 1)  # every row group is a shard
     if name == "regions":
-        monkeypatch.setattr("mmcsal.selection.scaleout.allocation.MAX_REGION_ROWS", 1000)
+        monkeypatch.setattr("mmcsal.selection.scaleout.allocation.MAX_SUBPROBLEM_ROWS", 1000)
     spec, given, columns = SPECS[name], {}, None
     if spec.quotas:
         given = {
@@ -138,8 +138,8 @@ def test_small_files_share_a_task(ray_session, tmp_path, pool, write_shards):
 def test_pieces_of_bags_are_too_large_to_be_handed_to_the_driver(total_gb):
     row_bytes = 2 * 128 * 4
     num_rows = total_gb * 1e9 / row_bytes
-    num_bags = min(max(num_rows / MAX_BAG_ROWS, 1), MAX_BAGS)
-    assert shard_bytes(int(total_gb * 1e9)) / 2 / num_bags > 100 * 1024  # int16 of float32; Ray's limit
+    num_buckets = min(max(num_rows / MAX_BUCKET_ROWS, 1), MAX_BUCKETS)
+    assert shard_bytes(int(total_gb * 1e9)) / 2 / num_buckets > 100 * 1024  # int16 of float32; Ray's limit
 
 
 @pytest.mark.cluster
@@ -158,7 +158,7 @@ def test_wrong_files_are_told(ray_session, tmp_path, pool, write_shards):
 @pytest.mark.cluster
 def test_the_driver_gets_no_embeddings_but_samples(ray_session, tmp_path, pool_table, write_shards, monkeypatch):
     num_rows, num_sampled, width = 20_000, 2048, 512
-    monkeypatch.setattr("mmcsal.selection.pipeline.MAX_TRAIN_ROWS", num_sampled)
+    monkeypatch.setattr("mmcsal.selection.planning.MAX_TRAIN_ROWS", num_sampled)
     get, sizes = ray.get, []
 
     def measured(refs):

@@ -3,12 +3,11 @@ import pytest
 
 from mmcsal.selection.numerics.kernel import ONE, kernel_block, make_kernel
 from mmcsal.selection.numerics.quantize import UNIT, quantize_joint
-from mmcsal.selection.objective.evaluation import (
+from mmcsal.selection.objective.evaluation import evaluate, knee
+from mmcsal.selection.objective.terms import (
     alignment_term,
     closest_before,
     coverage,
-    evaluate,
-    knee,
     largest_kernel,
     objective,
     redundancy,

@@ -18,8 +18,8 @@ def test_leaves_are_near_the_target_size(views):
     tree = fit_tree(joint_ND, num_rows=6000, cell_size=100)
     leaf_N, _ = assign(tree, joint_ND, KERNEL)
     sizes = np.bincount(leaf_N)
-    assert len(sizes) == len(tree.leaf_size_L)
-    assert np.array_equal(sizes, tree.leaf_size_L.round())  # the training rows fall where they were counted
+    assert len(sizes) == len(tree.leaf_size_V)
+    assert np.array_equal(sizes, tree.leaf_size_V.round())  # the training rows fall where they were counted
     assert len(tree.nodes) > 1  # more than one level
     assert sizes.max() <= 150
 
@@ -51,7 +51,7 @@ def test_equal_rows_are_not_split():
     same_ND = np.full((500, 6), 1600, np.int16)
     assert spherical_kmeans(same_ND, 8) is None
     tree = fit_tree(same_ND, num_rows=500, cell_size=10)
-    assert tree.leaf_size_L.tolist() == [500]
+    assert tree.leaf_size_V.tolist() == [500]
 
 
 def test_opposite_rows_make_no_empty_centroid():

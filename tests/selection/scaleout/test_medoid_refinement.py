@@ -26,7 +26,7 @@ def test_the_exchange_improves_what_the_sample_gave(views, reference, monkeypatc
     pool = views(4000, seed=12)
     spec, joint_ND = SelectSpec(strategy=MmcsalSpec(max_rows_per_pick=64), lambda_align=0), joint_of(pool)
     moved = select_pairs(pool.a_ND, pool.v_ND, 12, config=spec)
-    monkeypatch.setattr("mmcsal.selection.pipeline.EXCHANGE_ROWS", 1)  # sees no more than the greedy: no pass
+    monkeypatch.setattr("mmcsal.selection.planning.REFINED_ROWS", 1)  # sees no more than the greedy: no pass
     kept = select_pairs(pool.a_ND, pool.v_ND, 12, config=spec)
     coverages = [coverage_of(joint_ND, np.array(s.sample_ids, int), s.summary["bandwidth"]) for s in (moved, kept)]
     assert moved.sample_ids != kept.sample_ids

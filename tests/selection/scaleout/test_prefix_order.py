@@ -25,9 +25,9 @@ def order_of(case):
 def test_the_picks_are_ordered_and_none_is_lost(seed, has_weights, has_costs, num_picks):
     case = make_case(seed, Kind(has_weights=has_weights, has_costs=has_costs), num_rows=60, num_candidates=40)
     pick_P = np.random.default_rng(seed).permutation(40)[:num_picks]
-    ranked = nested_order(case.graph, case.worth, pick_P, order_of(case), PASSES)
+    ranked = nested_order(case.graph, case.terms, pick_P, order_of(case), PASSES)
     assert sorted(ranked.tolist()) == sorted(pick_P.tolist())
-    again = nested_order(case.graph, case.worth, pick_P[::-1].copy(), order_of(case), PASSES)
+    again = nested_order(case.graph, case.terms, pick_P[::-1].copy(), order_of(case), PASSES)
     assert again.tolist() == ranked.tolist()  # whatever order they come in
 
 
@@ -36,9 +36,9 @@ def test_the_picks_are_ordered_and_none_is_lost(seed, has_weights, has_costs, nu
 def test_the_best_quarter_is_near_the_best_of_all_quarters(seed, has_weights):
     case = make_case(seed, Kind(has_weights=has_weights))
     pick_P = np.random.default_rng(seed).permutation(13)[:10]
-    worth = replace(case.worth, duplicate_kernel=2**17, bonus_C=np.zeros(13, np.int64))  # duplicates are no matter here
-    case = replace(case, worth=worth)
-    quarter_P = best_quarter(case.graph, worth, pick_P, order_of(case), PASSES)
+    terms = case.terms._replace(duplicate_kernel=2**17, bonus_C=np.zeros(13, np.int64))  # duplicates are no matter here
+    case = replace(case, terms=terms)
+    quarter_P = best_quarter(case.graph, terms, pick_P, order_of(case), PASSES)
     assert len(set(quarter_P.tolist())) == 3
     assert set(quarter_P.tolist()) <= set(pick_P.tolist())
     best = max(value(case, some) for some in combinations(pick_P.tolist(), 3))
@@ -51,7 +51,7 @@ def test_swaps_make_a_quarter_better_than_greedy():
         case = make_case(seed, num_rows=120, num_candidates=60)
         pick_P = np.arange(60)
         values = [
-            value(case, best_quarter(case.graph, case.worth, pick_P, order_of(case), n).tolist()) for n in (0, PASSES)
+            value(case, best_quarter(case.graph, case.terms, pick_P, order_of(case), n).tolist()) for n in (0, PASSES)
         ]
         gains.append(values[1] - values[0])
     assert min(gains) >= 0
@@ -60,26 +60,26 @@ def test_swaps_make_a_quarter_better_than_greedy():
 
 def test_where_costs_differ_a_quarter_is_the_head_of_the_greedy():
     case = make_case(4, Kind(has_costs=True), num_rows=60, num_candidates=40, budget=np.inf)
-    worth = replace(case.worth, is_forced_C=np.zeros(40, bool))
-    expected = greedy(case.graph, worth, case.limits).pick_P[:10]
-    assert best_quarter(case.graph, worth, np.arange(40), order_of(case), PASSES).tolist() == expected.tolist()
+    terms = case.terms._replace(is_forced_C=np.zeros(40, bool))
+    expected = greedy(case.graph, terms, case.limits).pick_P[:10]
+    assert best_quarter(case.graph, terms, np.arange(40), order_of(case), PASSES).tolist() == expected.tolist()
 
 
 def test_those_behind_follow_by_greedy_from_what_the_first_cover():
     case = make_case(2, num_rows=40, num_candidates=20)
     pick_P, first_P = np.arange(12), np.array([3, 9])
-    ranked = order_after(case.graph, case.worth, pick_P, first_P)
+    ranked = order_after(case.graph, case.terms, pick_P, first_P)
     picks, late = first_P.tolist(), []
     for c in ranked.tolist():
         row = case.graph.row_of_C[c]
-        is_twin = case.kernel_NC[row, picks].max() >= case.worth.duplicate_kernel
+        is_twin = case.kernel_NC[row, picks].max() >= case.terms.duplicate_kernel
         gains = {o: value(case, [*picks, o]) for o in ranked.tolist() if o not in picks}
         if is_twin:
             late.append(c)
         else:
             assert not late  # duplicates come last
             rest = [
-                o for o in gains if case.kernel_NC[case.graph.row_of_C[o], picks].max() < case.worth.duplicate_kernel
+                o for o in gains if case.kernel_NC[case.graph.row_of_C[o], picks].max() < case.terms.duplicate_kernel
             ]
             assert c == max(rest, key=lambda o: (gains[o], -o))
         picks.append(c)

@@ -31,12 +31,12 @@ def test_a_pool_holds_what_was_asked():
     pool = pool_of(
         labeled=["s1"], include=("s2",), exclude=("s3",), quotas=(quota("y", min=1, max=2), quota("x", max=3))
     )
-    assert (pool.budget, pool.num_picks) == (4.0, 4)
-    assert pool.labeled_hash_L.tolist() == hashes("s1")
-    assert pool.forced_hash.tolist() == hashes("s2")
-    assert pool.closed_hash.tolist() == hashes("s1", "s3")
-    assert pool.hash_N[pool.is_open()].tolist() == hashes("s0", "s2", *IDS[4:])
-    assert (pool.min_G.tolist(), pool.max_G.tolist()) == ([1, 0], [2, 3])
+    assert (pool.limits.budget, pool.limits.num_picks) == (4.0, 4)
+    assert pool.roles.labeled_hash_L.tolist() == hashes("s1")
+    assert pool.roles.forced_hash.tolist() == hashes("s2")
+    assert pool.roles.closed_hash.tolist() == hashes("s1", "s3")
+    assert pool.hash_N[pool.roles.is_open(pool.hash_N)].tolist() == hashes("s0", "s2", *IDS[4:])
+    assert (pool.limits.min_G.tolist(), pool.limits.max_G.tolist()) == ([1, 0], [2, 3])
     assert pool.attributes.codes(hash_ids(["s0", "s8", "s9"], salt="salt")).tolist() == [[1], [0], [-1]]
     assert pool.attributes.cost_N is pool.attributes.weight_N is None
 
@@ -44,13 +44,13 @@ def test_a_pool_holds_what_was_asked():
 def test_labels_of_the_spec_and_of_the_caller_are_one_list():
     request = Request(SelectSpec(budget=4, labeled=("s2", "s3")), "salt", ("s1", "s2", "s1"))
     pool = make_pool(request, np.sort(hash_ids(IDS, salt="salt")))
-    assert pool.labeled_hash_L.tolist() == hashes("s1", "s2", "s3")
+    assert pool.roles.labeled_hash_L.tolist() == hashes("s1", "s2", "s3")
 
 
 def test_a_total_cost_buys_about_as_many_as_its_mean():
     costs = [1.0] * 5 + [3.0] * 5
     pool = pool_of(budget=TotalCost(cost=6), columns={"cost": costs})
-    assert (pool.budget, pool.num_picks) == (6.0, 3)
+    assert (pool.limits.budget, pool.limits.num_picks) == (6.0, 3)
     assert pool.attributes.costs(hash_ids(["s0", "s9"], salt="salt")).tolist() == [1.0, 3.0]
     assert pool_of(columns={"cost": costs}).attributes.cost_N is None  # a count ignores them
 
@@ -133,7 +133,7 @@ def test_quotas_that_clash_with_include_are_told():
     message = "the least numbers of 'source' add up to 3, select.include holds 2 more, the budget is 4"
     with pytest.raises(InputError, match=message):
         pool_of(quotas=(quota("x", min=3),), include=("s0", "s8", "s9"))
-    assert pool_of(quotas=(quota("x", min=3),), include=("s0", "s1", "s9")).num_picks == 4
+    assert pool_of(quotas=(quota("x", min=3),), include=("s0", "s1", "s9")).limits.num_picks == 4
     with pytest.raises(InputError, match="only 1 samples of it may be selected"):
         pool_of(quotas=(quota("y", min=2),), exclude=("s8",))
 

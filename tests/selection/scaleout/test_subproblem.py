@@ -13,9 +13,9 @@ def pool(views):
 
 
 @pytest.fixture
-def several_regions(monkeypatch):
-    monkeypatch.setattr("mmcsal.selection.pipeline.MAX_BAG_ROWS", 500)
-    monkeypatch.setattr("mmcsal.selection.scaleout.allocation.MAX_REGION_ROWS", 700)
+def several_subproblems(monkeypatch):
+    monkeypatch.setattr("mmcsal.selection.scaleout.cell_tree.MAX_BUCKET_ROWS", 500)
+    monkeypatch.setattr("mmcsal.selection.scaleout.allocation.MAX_SUBPROBLEM_ROWS", 700)
 
 
 def ids_of(selection):
@@ -43,16 +43,16 @@ def test_gains_add_up_to_the_objective_of_the_whole_pool(pool, reference, size):
     selection = select_pairs(pool.a_ND, pool.v_ND, BUDGET, config=spec)
     coverage = coverage_of(joint_of(pool), ids_of(selection), selection.summary["bandwidth"])
     assert selection.table["coverage"].to_numpy().sum() == pytest.approx(coverage, abs=0.005)
-    threshold, lambda_align = (selection.summary[name] for name in ("align_threshold", "lambda_align"))
+    threshold, lambda_align = (selection.summary[name] for name in ("align_threshold", "applied_lambda_align"))
     aligned = np.minimum(1, selection.table["alignment"].to_numpy() / threshold).mean()
     assert selection.table["gain"].to_numpy().sum() == pytest.approx(coverage + lambda_align * aligned, abs=0.005)
 
 
-def test_several_regions_keep_the_budget_and_lose_little(pool, reference, several_regions, monkeypatch):
+def test_several_subproblems_keep_the_budget_and_lose_little(pool, reference, several_subproblems, monkeypatch):
     joint_of, _, coverage_of = reference
     spec, joint_ND = SelectSpec(lambda_align=0, strategy=MANY_CELLS), joint_of(pool)
     several = select_pairs(pool.a_ND, pool.v_ND, BUDGET, config=spec)
-    monkeypatch.setattr("mmcsal.selection.scaleout.allocation.MAX_REGION_ROWS", 2**21)
+    monkeypatch.setattr("mmcsal.selection.scaleout.allocation.MAX_SUBPROBLEM_ROWS", 2**21)
     one = select_pairs(pool.a_ND, pool.v_ND, BUDGET, config=spec)
     assert len(set(several.sample_ids)) == BUDGET
     assert several.sample_ids != one.sample_ids
@@ -62,7 +62,7 @@ def test_several_regions_keep_the_budget_and_lose_little(pool, reference, severa
     assert values[0] > 0.95 * values[1]
 
 
-def test_several_regions_keep_limits(pool, several_regions):
+def test_several_subproblems_keep_limits(pool, several_subproblems):
     rng = np.random.default_rng(0)
     source, costs = rng.choice(["x", "y"], 3000, p=[0.97, 0.03]), rng.choice([0.5, 1.0, 3.0], 3000)
     include = tuple(map(str, rng.permutation(3000)[:8]))
@@ -78,7 +78,7 @@ def test_several_regions_keep_limits(pool, several_regions):
         assert set(map(int, include)) <= set(picks.tolist())
 
 
-def test_a_region_without_candidates_is_covered_by_nobody(views, several_regions):
+def test_a_subproblem_without_candidates_is_covered_by_nobody(views, several_subproblems):
     pool, other = views(500, seed=1), views(2500, seed=2)
     a_ND, v_ND = np.concatenate([pool.a_ND, other.a_ND + 40]), np.concatenate([pool.v_ND, other.v_ND + 40])
     spec = SelectSpec(strategy=MANY_CELLS, exclude=tuple(map(str, range(500, 3000))), num_anchors=64)

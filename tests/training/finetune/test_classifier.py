@@ -10,8 +10,15 @@ from mmcsal.models.encoders.video.tiny import TinyVideoSpec
 from mmcsal.models.fusion import FusionClassifier, Logits
 from mmcsal.training.augment import AugmentSpec
 from mmcsal.training.data import ClipBatches
-from mmcsal.training.finetune import FinetuneState, answers, figures_of, finetune_epoch, finetune_step, load_classifier
-from mmcsal.training.finetune_spec import FinetuneSpec
+from mmcsal.training.finetune.classifier import (
+    FinetuneState,
+    answers,
+    figures_of,
+    finetune_epoch,
+    finetune_step,
+    load_classifier,
+)
+from mmcsal.training.finetune.spec import FinetuneSpec
 from tests.training.same import assert_same
 
 MODEL = ModelSpec(video=TinyVideoSpec(frame_size_px=16))

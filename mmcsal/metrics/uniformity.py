@@ -1,4 +1,4 @@
-"""Alignment of pairs, uniformity of one modality.
+"""How evenly the embeddings of one modality cover the sphere.
 
 Source: Wang & Isola, "Understanding Contrastive Representation Learning", ICML 2020.
 """
@@ -7,20 +7,6 @@ import math
 
 import torch
 from torch import Tensor
-
-from mmcsal.metrics.checks import check_pairs
-
-
-def alignment(a_ND: Tensor, b_ND: Tensor) -> Tensor:
-    """Mean squared distance of true pairs.
-
-    Args:
-        a_ND, b_ND: unit-norm embeddings, row i with row i.
-    Returns: scalar in [0, 4], 0 = every pair in one point.
-    Raises: ValueError: shapes differ, or N == 0.
-    """
-    check_pairs(a_ND, b_ND)
-    return (a_ND - b_ND).square().sum(dim=1).mean()
 
 
 def uniformity(x_ND: Tensor) -> Tensor:

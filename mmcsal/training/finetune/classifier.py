@@ -16,7 +16,7 @@ from mmcsal.models.two_tower import MODALITIES
 from mmcsal.training.data import ClipBatch, ClipBatches
 from mmcsal.training.embed import in_batches, pairs_of
 from mmcsal.training.epoch import run_epoch
-from mmcsal.training.finetune_spec import FinetuneSpec
+from mmcsal.training.finetune.spec import FinetuneSpec
 from mmcsal.training.position import Position
 from mmcsal.training.schedule import learning_rate_factor
 from mmcsal.training.state import load_model, parameter_groups, without_weight_files
@@ -162,11 +162,14 @@ def finetune_step(
     gradient_norm = _clip_gradients(state.model, state.spec.gradient_clip_norm)
     lower = f"finetune.learning_rate (now {state.spec.learning_rate}) and finetune.encoder_learning_rate"
     check_finite(gradient_norm, losses["loss"], state, lower)
-    told = {"gradient_norm": gradient_norm.item(), "learning_rate": state.scheduler.get_last_lr()[-1]}
+    learning_rate = state.scheduler.get_last_lr()[-1]  # of this step: the schedule moves on below
     state.optimizer.step()
     state.scheduler.step()
-    accuracy = (logits.both.argmax(dim=1) == label_B).float().mean().item()
-    figures = {**{name: loss.item() for name, loss in losses.items()}, "train_accuracy": accuracy, **told}
+    figures = {name: loss.item() for name, loss in losses.items()} | {
+        "train_accuracy": (logits.both.argmax(dim=1) == label_B).float().mean().item(),
+        "gradient_norm": gradient_norm.item(),
+        "learning_rate": learning_rate,
+    }
     state.advance(figures)
     return figures
 

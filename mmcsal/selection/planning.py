@@ -1,0 +1,151 @@
+"""Makes the plan of a selection from small samples of the pool, which a runner brings here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmcsal.contracts.errors import InputError
+from mmcsal.selection.numerics.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
+from mmcsal.selection.numerics.kernel import Kernel, make_kernel
+from mmcsal.selection.objective.alignment import Anchors, confidence, fit_anchors, threshold_of
+from mmcsal.selection.objective.density_weights import WEIGHT_UNIT, Tempering, fit_tempering, row_weights
+from mmcsal.selection.objective.terms import ONE, Objective
+from mmcsal.selection.runner import Runner
+from mmcsal.selection.scaleout.buckets import MAX_TRAIN_ROWS, labeled_kernel
+from mmcsal.selection.scaleout.cell_tree import CellMap, Tree, fit_tree, make_cell_map
+from mmcsal.selection.scaleout.plan import Plan, Scope
+from mmcsal.selection.scaleout.ranking_sample import RankingSample, ranking_sample_size
+from mmcsal.selection.scaleout.request import Pool, Request
+from mmcsal.selection.scaleout.shard import PoolSample, Rows, gather, merge_samples
+from mmcsal.selection.solvers.dense_greedy import NOTHING
+from mmcsal.selection.spec import SelectSpec
+from mmcsal.selection.strategies import MmcsalSpec, Strategy
+
+TRAIN_ROWS_PER_CELL, MIN_TRAIN_ROWS = 48, 4096  # of the tree
+REFINED_ROWS = 8  # times the rows that the solver saw
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan, and the sample of the pool that it was fitted on."""
+
+    plan: Plan
+    sample: PoolSample
+
+
+def make_plan(runner: Runner, request: Request, pool: Pool, *, width_a: int, seed: int) -> Planned:
+    """Fits everything that the tasks of a selection share.
+
+    Raises: InputError: more rows than the strategy can compare; a score that needs one space, and widths that differ.
+    """
+    spec = request.spec
+    scope = _scope(spec.strategy, pool)
+    sample = merge_samples(runner.over_shards(gather, pool.limit(MAX_TRAIN_ROWS), pool.roles.labeled_hash_L))
+    kernel = make_kernel(_bandwidth(runner, pool, sample, scope.num_rows))
+    is_low = sample.hash_N <= np.uint64(pool.limit(spec.num_anchors))
+    anchors = fit_anchors(
+        sample.hash_N[is_low], sample.joint_ND[is_low], width_a,
+        score=spec.align_score, calibration=spec.align_calibration,
+    )  # fmt: skip
+    in_pool = sample.hash_N <= np.uint64(pool.limit(MAX_TRAIN_ROWS))
+    tempering = fit_tempering(sample.joint_ND[in_pool], kernel, spec.tempering) if spec.tempering else None
+    labeled_LD = sample.joint_ND[np.isin(sample.hash_N, pool.roles.labeled_hash_L)]
+    plan = Plan(
+        spec=spec,
+        seed=seed,
+        width_a=width_a,
+        kernel=kernel,
+        objective=_objective(spec, pool, anchors),
+        cells=_cells(spec.strategy, pool, sample, scope),
+        scope=scope,
+        roles=pool.roles,
+        labeled_LD=labeled_LD,
+        wanted_hash=pool.wanted_hash(),
+        attributes=pool.attributes,
+        tempering=tempering,
+        limits=pool.limits,
+        ranking_sample=_ranking_sample(pool, sample, kernel, labeled_LD, tempering),
+        classifier=request.classifier,
+    )
+    return Planned(plan, sample)
+
+
+def _scope(strategy: Strategy, pool: Pool) -> Scope:
+    """All rows; of very many rows a pick those of lowest hash, and some more for the medoid refinement.
+
+    Raises: InputError: more rows than the strategy can compare.
+    """
+    num_rows = num_routed = len(pool.hash_N)
+    num_covering = pool.num_covering
+    if isinstance(strategy, MmcsalSpec):
+        if num_rows > strategy.max_rows_per_pick * num_covering:
+            num_rows = max(strategy.max_rows_per_pick // 2, 1) * num_covering
+            num_routed = min(REFINED_ROWS * num_rows, num_routed)
+    elif num_rows > strategy.max_pool_size:
+        raise InputError(
+            f"select.strategy: {strategy.kind} compares all rows of a pool on one machine, and this one has "
+            f"{num_rows}; use strategy.kind=mmcsal, or raise strategy.max_pool_size ({strategy.max_pool_size})"
+        )
+    solve_limit = pool.limit(num_rows)
+    return Scope(num_rows, max(pool.num_open(solve_limit), 1), num_routed, solve_limit, pool.limit(num_routed))
+
+
+def _objective(spec: SelectSpec, pool: Pool, anchors: Anchors) -> Objective:
+    trust = confidence(anchors.separation) if spec.scale_by_confidence else 1.0
+    has_weights, given = pool.attributes.weight_N is not None or spec.tempering > 0, spec.align_threshold
+    return Objective(
+        anchors=anchors,
+        align_form=spec.align_form,
+        align_threshold=threshold_of(anchors.mispaired_share) if given == "auto" else given,
+        applied_lambda_align=spec.lambda_align * trust,
+        lambda_div=spec.lambda_div,
+        duplicate_kernel=round(spec.duplicate_kernel * ONE),
+        weight_unit=WEIGHT_UNIT if has_weights else 1,
+        num_picks=pool.limits.num_picks,
+    )
+
+
+def _cells(strategy: Strategy, pool: Pool, sample: PoolSample, scope: Scope) -> CellMap:
+    """Cells of the size that the budget asks for; one cell of small pools, and of strategies that rank a whole pool."""
+    has_cells, num_rows = isinstance(strategy, MmcsalSpec), scope.num_rows
+    max_cell = (strategy if isinstance(strategy, MmcsalSpec) else MmcsalSpec()).max_cell_size
+    cell_size = int(np.clip(4 * num_rows // pool.limits.num_picks, max_cell // 8, max_cell // 2))
+    is_one_cell = num_rows <= max_cell or not has_cells
+    return make_cell_map(
+        _tree(pool, sample, num_rows, num_rows if is_one_cell else cell_size),
+        scope.num_routed / num_rows,
+        cell_size=cell_size,
+        max_cell_size=max_cell if has_cells else num_rows,
+        one_bucket=not has_cells,
+    )
+
+
+def _tree(pool: Pool, sample: PoolSample, num_rows: int, cell_size: int) -> Tree:
+    num_train = min(max(TRAIN_ROWS_PER_CELL * num_rows // cell_size, MIN_TRAIN_ROWS), MAX_TRAIN_ROWS, num_rows)
+    train = sample.hash_N <= np.uint64(pool.limit(num_train))
+    return fit_tree(sample.joint_ND[train], num_rows=num_rows, cell_size=cell_size)
+
+
+def _ranking_sample(
+    pool: Pool, sample: PoolSample, kernel: Kernel, labeled_LD: np.ndarray, tempering: Tempering | None
+) -> RankingSample:
+    """The rows of lowest hash, as far as ranks need them."""
+    rows = sample.hash_N <= np.uint64(pool.limit(ranking_sample_size(pool.limits.num_picks, len(pool.hash_N))))
+    hash_R, joint_RD = sample.hash_N[rows], sample.joint_ND[rows]
+    has_weights = pool.attributes.weight_N is not None or tempering is not None
+    weight_R = row_weights(hash_R, joint_RD, pool.attributes, tempering) if has_weights else NOTHING
+    return RankingSample(joint_RD, labeled_kernel(joint_RD, labeled_LD, kernel), weight_R)
+
+
+def _bandwidth(runner: Runner, pool: Pool, sample: PoolSample, num_rows: int) -> int:
+    rank = neighbour_rank(num_rows, pool.num_covering)
+    num_queries, num_references, reference_rank = sample_sizes(num_rows, rank)
+    queries = sample.hash_N <= np.uint64(pool.limit(num_queries))
+    limit, query_AD, query_hash_A = pool.limit(num_references), sample.joint_ND[queries], sample.hash_N[queries]
+    found = runner.over_shards(_nearest_references, limit, query_AD, query_hash_A, reference_rank)
+    return merge_bandwidth(found, reference_rank)
+
+
+def _nearest_references(rows: Rows, limit: int, query_AD: np.ndarray, query_hash_A: np.ndarray, rank: int):
+    below = rows.below(limit)
+    return nearest_references(rows.joint_ND[below], rows.hash_N[below], query_AD, query_hash_A, rank)
