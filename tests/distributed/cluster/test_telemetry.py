@@ -28,7 +28,7 @@ from mmcsal.distributed.run.status import Status
 from mmcsal.storage.rundir import RunDir
 from tests.helpers import write_timed_clip
 
-GRAFANA = Path(__file__).parents[2] / "cluster" / "grafana"
+GRAFANA = Path(__file__).parents[3] / "cluster" / "grafana"
 NUM_CLIPS, NUM_EPOCHS, BATCH_SIZE = 12, 6, 4
 REJECTS = {"no_audio": 2, "no_video": 1, "too_short": 1, "empty_file": 1}
 NEEDS_GPU = {"ray_node_gpus_utilization"}
