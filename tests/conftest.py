@@ -22,9 +22,10 @@ os.environ.update(STORE_ENVIRONMENT)
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"
 
 TESTS = Path(__file__).parent
-LONGEST = ("multinode/test_faults", "distributed/run/test_run", "multinode", "object_store", "distributed", "training",
-           "report", "evaluation", "benchmarks", "media", "selection")  # fmt: skip
-SLOW = ("test_without_ray.py", "training/test_killed.py", "training/test_two_workers.py")
+LONGEST = ("multinode/test_faults", "distributed/run/test_run", "multinode", "object_store", "distributed",
+           "docs/test_examples", "training", "report", "evaluation", "benchmarks", "media", "selection")  # fmt: skip
+SLOW = ("test_without_ray.py", "test_packaging.py", "docs/test_examples.py",
+        "training/test_killed.py", "training/test_two_workers.py")  # fmt: skip
 
 # The same examples in every run: a failure that CI shows is one that anyone can see again.
 settings.register_profile("same_examples", derandomize=True)
