@@ -103,9 +103,12 @@ class RunConfig(Spec):
 def load_config(paths: str | Sequence[str] | None, overrides: Sequence[str] = ()) -> RunConfig:
     """The configuration of a YAML file, or of several (later ones win), with `dotted.key=value` overrides on top.
 
-    Args: paths: none = the defaults.
-    Raises: InputError: a file cannot be read, an override has no `=`, a key is unknown, or a value does not
-        fit; all that is wrong is told at once.
+    Args:
+        paths: none = the defaults.
+
+    Raises:
+        InputError: a file cannot be read, an override has no `=`, a key is unknown, or a value does not fit; all that
+            is wrong is told at once.
     """
     paths = [paths] if isinstance(paths, str) else list(paths or [])
     return validated(read_content(paths, overrides), paths)

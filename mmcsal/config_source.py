@@ -32,7 +32,8 @@ class _StorageOnly(Spec):
 def read_content(paths: Sequence[str], overrides: Sequence[str]) -> Content:
     """The content of YAML files (later ones win) with `dotted.key=value` overrides on top.
 
-    Raises: InputError: a file cannot be read, or an override has no `=`.
+    Raises:
+        InputError: a file cannot be read, or an override has no `=`.
     """
     storage = storage_of(overrides)
     content: Content = {}
@@ -46,7 +47,8 @@ def read_content(paths: Sequence[str], overrides: Sequence[str]) -> Content:
 def storage_of(overrides: Sequence[str]) -> StorageSpec:
     """How the overrides say object stores are reached: a configuration that lies on one cannot say it itself.
 
-    Raises: InputError: an override has no `=`, a key is unknown, or a value does not fit.
+    Raises:
+        InputError: an override has no `=`, a key is unknown, or a value does not fit.
     """
     content: Content = {}
     for override in overrides:
@@ -56,7 +58,11 @@ def storage_of(overrides: Sequence[str]) -> StorageSpec:
 
 
 def validated_as(model: type[Model], content: Content, where: str) -> Model:
-    """Raises: InputError: all that is wrong in one line; `where` says in which files."""
+    """The content as a model, all of it valid.
+
+    Raises:
+        InputError: all that is wrong in one line; `where` says in which files.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -122,8 +128,8 @@ def _describe(error: Any, model: type[BaseModel]) -> str:
         return f"{key}: {error['msg']}, got {_shortened(error['input'])}"
     known = sorted(set(_dotted_keys(model)))
     close = [k for k in known if k.endswith(f".{key}")] or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    told = " or ".join(map(repr, close[:3]))
-    return f"unknown key {key!r}" + (f"; did you mean {told}?" if close else "; see ray_config.yaml for all keys")
+    suggestion = " or ".join(map(repr, close[:3]))
+    return f"unknown key {key!r}" + (f"; did you mean {suggestion}?" if close else "; see ray_config.yaml for all keys")
 
 
 def _dotted(location: tuple[str | int, ...], model: type[BaseModel]) -> str:

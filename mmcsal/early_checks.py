@@ -14,14 +14,22 @@ from mmcsal.storage.parquet_files import list_parquet
 
 
 def check_embeddings_exist(content: Content) -> None:
-    """Raises: InputError: `embeddings` names a local path that is not there."""
+    """Refuses embeddings that are not there.
+
+    Raises:
+        InputError: `embeddings` names a local path that is not there.
+    """
     path = content.get("embeddings")
     if isinstance(path, str) and _is_missing(path):
         list_parquet(path)  # which says so
 
 
 def check_corpus_exists(content: Content) -> None:
-    """Raises: InputError: `corpus` names a local path that is not there, and the run has no manifest yet."""
+    """Refuses a corpus that is not there.
+
+    Raises:
+        InputError: `corpus` names a local path that is not there, and the run has no manifest yet.
+    """
     match corpus_with_kind(content.get("corpus")):
         case {"kind": "folder" | "manifest" as kind, "path": str(path)} if _is_missing(path):
             if not _may_have_manifest(content.get("run_dir", DEFAULT_RUN_DIR)):

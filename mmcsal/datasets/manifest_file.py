@@ -68,8 +68,9 @@ class ManifestFileSpec(Spec):
 def read_manifest_file(spec: ManifestFileSpec, storage: StorageSpec | None = None) -> pa.Table:
     """The MANIFEST table of a manifest file, sorted by sample_id.
 
-    Raises: InputError: the file is missing, empty, of an unknown suffix or malformed; a named column is missing; or
-        a path, id, cost, start or duration is not usable. The message names the column and the rows.
+    Raises:
+        InputError: the file is missing, empty, of an unknown suffix or malformed; a named column is missing; or a path,
+            id, cost, start or duration is not usable. The message names the column and the rows.
     """
     path, open_file = _opener(without_file_scheme(spec.path), storage)
     table, column_of = _read_columns(path, open_file, spec)

@@ -50,7 +50,8 @@ def curves_png(results: Results, strategies: Sequence[str]) -> bytes:
 def preferences_png(facts: dict[str, dict[str, Any]]) -> bytes:
     """What each strategy prefers to pick: classes from the commonest to the rarest, agreement, density.
 
-    Args: facts: by strategy: `class_share` [C] of its picks, `agreement`, `density`; random picks stand for the pool.
+    Args:
+        facts: by strategy: `class_share` [C] of its picks, `agreement`, `density`; random picks stand for the pool.
     """
     names = list(facts)
     with styled():

@@ -29,7 +29,9 @@ def labeled_samples(table: pa.Table, files: Sequence[str], filesystem: fs.FileSy
         files: Parquet of the EMBEDDING schema.
         where: the labels come from, for errors.
 
-    Raises: InputError: labels of fewer than two classes. TableError: embeddings that break their schema.
+    Raises:
+        InputError: labels of fewer than two classes.
+        TableError: embeddings that break their schema.
     """
     table = table.filter(table["label"].is_valid())
     found, num_embedded = _embeddings_of(table["sample_id"], files, filesystem)
@@ -39,9 +41,13 @@ def labeled_samples(table: pa.Table, files: Sequence[str], filesystem: fs.FileSy
 
 
 def _labeled(table: pa.Table, a_ND: np.ndarray, v_ND: np.ndarray, *, share: str, where: str) -> Samples:
-    """Args: share: which samples these are, for errors; such as `12 of 40 embedded`.
+    """The samples that have a label, with its number.
 
-    Raises: InputError: labels of fewer than two classes.
+    Args:
+        share: which samples these are, for errors; such as `12 of 40 embedded`.
+
+    Raises:
+        InputError: labels of fewer than two classes.
     """
     classes = table["label"].unique()
     if len(classes) < MIN_CLASSES:
@@ -58,8 +64,12 @@ def _labeled(table: pa.Table, a_ND: np.ndarray, v_ND: np.ndarray, *, share: str,
 def labeled_clips(table: pa.Table, run_dir: RunDir, *, where: str) -> tuple[Samples, list[str]]:
     """The clips that have a label, without embeddings (of width 0); and warnings.
 
-    Args: table, where: as of `labeled_samples`.
-    Raises: InputError: labels of samples that this run does not have, or of fewer than two classes.
+    Args:
+        table: as of `labeled_samples`.
+        where: as of `labeled_samples`.
+
+    Raises:
+        InputError: labels of samples that this run does not have, or of fewer than two classes.
     """
     table = table.filter(table["label"].is_valid())
     clips = run_dir.dataset("clips")
@@ -94,7 +104,8 @@ def _is_in(ids: pa.Array | pa.ChunkedArray, among: pa.Array | pa.ChunkedArray) -
 def embedded_samples(files: Sequence[str], filesystem: fs.FileSystem, limit: int) -> Samples:
     """Embedded samples without labels; of more than `limit` those of lowest hash.
 
-    Raises: TableError: embeddings that break their schema.
+    Raises:
+        TableError: embeddings that break their schema.
     """
     ids = ds.dataset(list(files), filesystem=filesystem, format="parquet").to_table(columns=["sample_id"])["sample_id"]
     lowest = np.argsort(hash_ids(ids.to_pylist(), salt="tune"), kind="stable")[:limit]
@@ -105,7 +116,9 @@ def embedded_samples(files: Sequence[str], filesystem: fs.FileSystem, limit: int
 def in_other_embeddings(samples: Samples, files: Sequence[str], filesystem: fs.FileSystem, *, where: str) -> Samples:
     """The same samples, as another encoder sees them.
 
-    Raises: InputError: some are missing there. TableError: embeddings that break their schema.
+    Raises:
+        InputError: some are missing there.
+        TableError: embeddings that break their schema.
     """
     found, _ = _embeddings_of(pa.array(samples.ids, pa.string()), files, filesystem)
     if found.num_rows < len(samples):

@@ -17,7 +17,8 @@ PICTURED_BUDGET = 0.05  # the one of the paper's figures; the nearest that there
 def render(trials: pa.Table, num_samples: int) -> bytes:
     """The page; the same trials give the same bytes.
 
-    Args: trials: of the TRIAL schema, with the strategy `random`.
+    Args:
+        trials: of the TRIAL schema, with the strategy `random`.
     """
     results = results_of(trials)
     lines = lines_of(results)

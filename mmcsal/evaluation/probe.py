@@ -23,10 +23,12 @@ def fit_classifier(a_ND: np.ndarray, v_ND: np.ndarray, labels: Sequence[str], *,
     """The classifier of these samples, its classes in the order of their names.
 
     Args:
-        a_ND, v_ND: embeddings of the two modalities, row by row; normalised here.
+        a_ND: embeddings of the two modalities, row by row; normalised here.
+        v_ND: see `a_ND`.
         c: inverse of the regularisation, as scikit-learn's LogisticRegression has it.
 
-    Raises: ValueError: lengths differ, or there are no rows.
+    Raises:
+        ValueError: lengths differ, or there are no rows.
     """
     classes, number_N = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
     label_N = torch.from_numpy(number_N)

@@ -69,8 +69,11 @@ def split(samples: Samples, *, test_fraction: float, seed: int, section: str = "
     Samples known to be misaligned stay in the pool, where strategies have to cope with them: as test samples they would
     ask for a class that one of their modalities does not show.
 
-    Args: section: of the configuration, that says which fraction.
-    Raises: InputError: so few samples that there is nothing to test.
+    Args:
+        section: of the configuration, that says which fraction.
+
+    Raises:
+        InputError: so few samples that there is nothing to test.
     """
     hash_N = hash_ids(samples.ids.tolist(), salt=f"evaluate:{seed}")
     is_clean_N = np.ones(len(samples), bool) if samples.is_misaligned_N is None else ~samples.is_misaligned_N

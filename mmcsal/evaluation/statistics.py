@@ -37,7 +37,8 @@ class Difference:
 def results_of(trials: pa.Table, figure: str = "accuracy") -> Results:
     """The trials as an array.
 
-    Raises: InputError: trials are missing.
+    Raises:
+        InputError: trials are missing.
     """
     rows = trials.to_pylist()
     strategies = tuple(dict.fromkeys(row["strategy"] for row in rows))
@@ -59,7 +60,8 @@ def results_of(trials: pa.Table, figure: str = "accuracy") -> Results:
 def averaged(parts: Sequence[Results]) -> Results:
     """The mean over sets of trials, seed by seed: what is paired in each of them stays paired.
 
-    Raises: InputError: they are not of the same strategies, budgets and seeds.
+    Raises:
+        InputError: they are not of the same strategies, budgets and seeds.
     """
     axes = {(part.strategies, part.budgets, part.seeds) for part in parts}
     if len(axes) != 1:
@@ -76,7 +78,8 @@ def difference(results: Results, strategy: str, other: str, budget: float | None
     Splits of different seeds overlap, so the trials are not independent and their own variance is too small: it is
     corrected by the ratio of the test set to what is learned from.
 
-    Source: Nadeau & Bengio, "Inference for the Generalization Error", 2003.
+    Source:
+        Nadeau & Bengio, "Inference for the Generalization Error", 2003.
     """
     difference_BS = results.of(strategy) - results.of(other)
     if budget is not None:

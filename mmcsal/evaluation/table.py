@@ -32,7 +32,8 @@ class StrategyLine:
 def lines_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[StrategyLine]:
     """The strategies by average rank, the best first.
 
-    Args: ranks: of the strategies that take part; None = all, by their ranks in these results.
+    Args:
+        ranks: of the strategies that take part; None = all, by their ranks in these results.
     """
     ranks = average_ranks(results, results.strategies) if ranks is None else ranks
     lines = []

@@ -25,7 +25,8 @@ def run_trial(
 ) -> list[dict[str, Any]]:
     """A TRIAL row for each budget.
 
-    Args: seen: the same samples in other embeddings, which the strategy sees instead; the classifier does not.
+    Args:
+        seen: the same samples in other embeddings, which the strategy sees instead; the classifier does not.
     """
     pool, test = split(samples, test_fraction=spec.test_fraction, seed=seed)
     if seen is not None:

@@ -10,8 +10,11 @@ from mmcsal.storage.uri import StorageSpec, open_uri
 def read_ids(path: str, storage: StorageSpec | None = None, *, key: str) -> tuple[str, ...]:
     """The ids in the order of the file.
 
-    Args: key: of the configuration, that names the file; for errors.
-    Raises: InputError: the file cannot be read, has no column of ids, or some are null.
+    Args:
+        key: of the configuration, that names the file; for errors.
+
+    Raises:
+        InputError: the file cannot be read, has no column of ids, or some are null.
     """
     filesystem, root = open_uri(path, storage, what=key)
     try:

@@ -25,10 +25,15 @@ def labels_of(
     """The labels of the file that is named, else of the manifest; and where they come from, for errors.
 
     Args:
-        path, storage, label, aligned, section: see `read_labels`; no path = the manifest.
+        path: see `read_labels`; no path = the manifest.
+        storage: see `path`.
+        label: see `path`.
+        aligned: see `path`.
+        section: see `path`.
         manifest: called where it is needed.
 
-    Raises: InputError: see `read_labels`.
+    Raises:
+        InputError: see `read_labels`.
     """
     if path is None:
         table = manifest().to_table(columns=["sample_id", "label"])
@@ -47,10 +52,12 @@ def read_labels(
     """`sample_id`, `label` (strings; null = none) and, where the file has it, `aligned`; one row a sample.
 
     Args:
-        label, aligned: what the file calls these columns.
+        label: what the file calls these columns.
+        aligned: see `label`.
         section: of the configuration, whose `label_column` says so.
 
-    Raises: InputError: the file cannot be read, a column is missing, or two labels of one sample differ.
+    Raises:
+        InputError: the file cannot be read, a column is missing, or two labels of one sample differ.
     """
     filesystem, place = open_uri(path, storage, what="labels")
     try:
@@ -86,7 +93,8 @@ def read_rows(stream: pa.NativeFile, place: str, *text_columns: str) -> pa.Table
 def _one_each(table: pa.Table, path: str) -> pa.Table:
     """One row a sample; several annotators may have said the same.
 
-    Raises: InputError: they said different things, or a row has no id.
+    Raises:
+        InputError: they said different things, or a row has no id.
     """
     if table["sample_id"].null_count:
         raise InputError(f"labels: {table['sample_id'].null_count} rows of {path!r} have no sample_id; leave them out")

@@ -1,6 +1,7 @@
 """L_cross: symmetric InfoNCE between two modalities, negatives from all workers.
 
-Source: van den Oord et al., arXiv 1807.03748; Radford et al. (CLIP), ICML 2021.
+Source:
+    van den Oord et al., arXiv 1807.03748; Radford et al. (CLIP), ICML 2021.
 """
 
 import math
@@ -30,10 +31,15 @@ def info_nce(a_BD: Tensor, b_BD: Tensor, scale: Tensor | float) -> Tensor:
     """Mean over both directions of the cross-entropy of each row's own partner among the rows of all workers.
 
     Args:
-        a_BD, b_BD: unit-norm embeddings of this worker's pairs, row i with row i.
+        a_BD: unit-norm embeddings of this worker's pairs, row i with row i.
+        b_BD: see `a_BD`.
         scale: 1 / temperature.
-    Returns: scalar, the mean over this worker's rows (the workers' mean is the loss of the global batch).
-    Raises: ValueError: shapes differ, or B == 0.
+
+    Returns:
+        scalar, the mean over this worker's rows (the workers' mean is the loss of the global batch).
+
+    Raises:
+        ValueError: shapes differ, or B == 0.
     """
     if a_BD.shape != b_BD.shape or len(a_BD) == 0:
         raise ValueError(f"info_nce: expected two equal shapes [B > 0, D], got {a_BD.shape} and {b_BD.shape}")

@@ -76,7 +76,8 @@ class MmsslObjective(nn.Module):
         """The total loss with gradient, and its detached parts by name.
 
         Args:
-            view1, view2: (z_1 [B, D], z_2 [B, D]) per view: unit-norm embeddings of this worker's pairs.
+            view1: (z_1 [B, D], z_2 [B, D]) per view: unit-norm embeddings of this worker's pairs.
+            view2: see `view1`.
             assigned: modality -> the prototype of each pair, int64 [B], where the prototypes are k-means centres.
         """
         cross = (self.cross(*view1) + self.cross(*view2)) / 2

@@ -1,6 +1,7 @@
 """Uni-modal prototypes by k-means, once an epoch: each sample is drawn to the centre that it was assigned to.
 
-Source: Li et al., "Prototypical Contrastive Learning of Unsupervised Representations", ICLR 2021 (ProtoNCE).
+Source:
+    Li et al., "Prototypical Contrastive Learning of Unsupervised Representations", ICLR 2021 (ProtoNCE).
 """
 
 from typing import Literal
@@ -35,7 +36,8 @@ def pcl_loss(z_BD: Tensor, centre_KD: Tensor, concentration_K: Tensor, assigned_
     """Mean cross-entropy of each row's own centre among all, logits z c / concentration; over this worker's rows.
 
     Args:
-        z_BD, centre_KD: unit-norm rows.
+        z_BD: unit-norm rows.
+        centre_KD: see `z_BD`.
         concentration_K: smaller = a tighter cluster, positive.
         assigned_B: the centre of each row, int64; -1 = none: the row is left out and counts as zero.
     """
@@ -53,7 +55,8 @@ def concentrations(x_ND: Tensor, centre_KD: Tensor, temperature: float) -> Tenso
     row or none, whose distance says nothing, takes the largest.
 
     Args:
-        x_ND, centre_KD: unit-norm rows.
+        x_ND: unit-norm rows.
+        centre_KD: see `x_ND`.
     """
     nearest_N, similarity_N = nearest_centres(x_ND, centre_KD)
     distance_N = (2 - 2 * similarity_N).clamp_min(0).sqrt()

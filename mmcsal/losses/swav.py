@@ -1,6 +1,7 @@
 """L_proto: uni-modal prototypes by swapped assignment inside one modality.
 
-Source: Caron et al. (SwAV), NeurIPS 2020; Cuturi, NeurIPS 2013 (Sinkhorn).
+Source:
+    Caron et al. (SwAV), NeurIPS 2020; Cuturi, NeurIPS 2013 (Sinkhorn).
 """
 
 from typing import Literal
@@ -35,7 +36,9 @@ def sinkhorn(scores_BK: Tensor, epsilon: float, iterations: int) -> Tensor:
 
     Args:
         scores_BK: similarity of this worker's rows to the prototypes; workers may hold different numbers of rows.
-    Returns: Q, [B, K], rows sum to 1; columns sum to (rows of all workers) / K as the iterations go on.
+
+    Returns:
+        Q, [B, K], rows sum to 1; columns sum to (rows of all workers) / K as the iterations go on.
     """
     with torch.autocast(scores_BK.device.type, enabled=False):
         wide = torch.promote_types(scores_BK.dtype, torch.float32)
@@ -53,7 +56,8 @@ def swav_loss(
     """Mean cross-entropy of each view's prediction against the other view's assignment, over this worker's rows.
 
     Args:
-        view1_BD, view2_BD: unit-norm embeddings of two views of the same samples, one modality.
+        view1_BD: unit-norm embeddings of two views of the same samples, one modality.
+        view2_BD: see `view1_BD`.
         prototypes_KD: unit-norm rows.
         queued_QD: this worker's share of the embeddings of earlier steps: they weigh in the assignment alone.
     """

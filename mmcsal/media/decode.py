@@ -54,7 +54,8 @@ class Clip:
 def decode_clip(source: Source, spec: MediaSpec) -> Clip:
     """Decodes one sample.
 
-    Raises: MediaError: with the reason for which the sample is rejected.
+    Raises:
+        MediaError: with the reason for which the sample is rejected.
     """
     facts = probe(source.uri, source.audio_uri)
     try:

@@ -35,7 +35,9 @@ def decode_fetched(sources: Sequence[Source], decode: Decode, storage: StorageSp
     """One result for each source, in order: local files go to `decode` as they are, others are fetched for it.
 
     An object that does not exist or may not be read is a MediaError, as a local file would be.
-    Raises: OSError: the service does not answer, or the local disk is full. No sample is to blame for that.
+
+    Raises:
+        OSError: the service does not answer, or the local disk is full. No sample is to blame for that.
     """
     if not any(remote_uris(source) for source in sources):
         yield from decode(sources)
@@ -70,7 +72,8 @@ class _Fetched:
     def local(self, source: Source) -> Source | MediaError:
         """The source with local paths; waits until its files are there.
 
-        Raises: OSError: see `decode_fetched`.
+        Raises:
+            OSError: see `decode_fetched`.
         """
         uris = remote_uris(source)
         self._start(uris)

@@ -38,7 +38,8 @@ class MediaFacts:
 def probe(video_path: str, audio_path: str | None = None) -> MediaFacts:
     """Reads the headers of a file with picture and sound, or of two files with one of them each.
 
-    Raises: MediaError: missing, empty, not a media file, or without a video or an audio stream.
+    Raises:
+        MediaError: missing, empty, not a media file, or without a video or an audio stream.
     """
     with open_media(video_path) as container:
         # A cover picture of a sound file is a video stream to the demuxer, but no video.
@@ -66,7 +67,8 @@ def probe(video_path: str, audio_path: str | None = None) -> MediaFacts:
 def open_media(path: str) -> InputContainer:
     """Opens a local media file.
 
-    Raises: MediaError: missing, empty, or in no format that the decoder knows.
+    Raises:
+        MediaError: missing, empty, or in no format that the decoder knows.
     """
     try:
         facts = os.stat(path)

@@ -18,8 +18,11 @@ def choose_window(file_duration_s: float, start_s: float | None, duration_s: flo
 
     Args:
         file_duration_s: how long the file is.
-        start_s, duration_s: the part of the file that is the sample; None = from its beginning, to its end.
-    Returns: the window; its duration is 0 or less where the sample begins after the end of the file.
+        start_s: the part of the file that is the sample; None = from its beginning, to its end.
+        duration_s: see `start_s`.
+
+    Returns:
+        the window; its duration is 0 or less where the sample begins after the end of the file.
     """
     begin = start_s or 0.0
     end = file_duration_s if duration_s is None else min(begin + duration_s, file_duration_s)
@@ -32,8 +35,11 @@ def choose_window(file_duration_s: float, start_s: float | None, duration_s: flo
 def choose_frames(frame_times_s: np.ndarray, window: Window, num_frames: int) -> np.ndarray:
     """The frame that is on screen in the middle of each of `num_frames` equal slices of the window.
 
-    Args: frame_times_s: when each frame of the file appears, ascending, float [num frames in the file].
-    Returns: ascending frame indices, int64 [num_frames]; short videos repeat frames.
+    Args:
+        frame_times_s: when each frame of the file appears, ascending, float [num frames in the file].
+
+    Returns:
+        ascending frame indices, int64 [num_frames]; short videos repeat frames.
     """
     shown = np.searchsorted(frame_times_s, slice_middles_s(window, num_frames), side="right") - 1
     return np.clip(shown, 0, len(frame_times_s) - 1)

@@ -23,7 +23,8 @@ def class_recall(guess_N: Tensor, label_N: Tensor, num_classes: int) -> Tensor:
     """Share of each class's samples that are found, float64 [C]; nan where there are none.
 
     Args:
-        guess_N, label_N: class numbers in [0, C), int64.
+        guess_N: class numbers in [0, C), int64.
+        label_N: see `guess_N`.
     """
     hits_C = torch.bincount(label_N[guess_N == label_N], minlength=num_classes).double()
     return hits_C / torch.bincount(label_N, minlength=num_classes)
@@ -32,7 +33,7 @@ def class_recall(guess_N: Tensor, label_N: Tensor, num_classes: int) -> Tensor:
 def macro_f1(guess_N: Tensor, label_N: Tensor, num_classes: int) -> Tensor:
     """Mean over the classes that occur of the harmonic mean of precision and recall, scalar in [0, 1].
 
-    Args: as of `class_recall`.
+    Arguments as of `class_recall`.
     """
     hits_C = torch.bincount(label_N[guess_N == label_N], minlength=num_classes).double()
     either_C = torch.bincount(label_N, minlength=num_classes) + torch.bincount(guess_N, minlength=num_classes)
@@ -43,7 +44,8 @@ def macro_f1(guess_N: Tensor, label_N: Tensor, num_classes: int) -> Tensor:
 def calibration_error(probability_NC: Tensor, label_N: Tensor, *, num_bins: int = NUM_BINS) -> Tensor:
     """Mean distance of confidence and accuracy over bins of equal width, weighted by their samples; in [0, 1].
 
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    Source:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
     confidence_N, guess_N = probability_NC.double().max(dim=1)
     bin_N = (confidence_N * num_bins).ceil().long().clamp(1, num_bins) - 1

@@ -14,8 +14,11 @@ def knn_accuracy(
 
     Equal votes go to the class with the nearest single neighbour among those tied.
 
-    Returns: scalar in [0, 1].
-    Raises: ValueError: rows and labels do not fit, or there are none.
+    Returns:
+        scalar in [0, 1].
+
+    Raises:
+        ValueError: rows and labels do not fit, or there are none.
     """
     check_labels(train_ND, train_labels_N)
     check_labels(test_ND, test_labels_N)

@@ -19,10 +19,15 @@ def linear_accuracy(
     """Share of test rows that multinomial logistic regression on the training rows gets right.
 
     Args:
-        train_ND, test_ND: embeddings, used as they are.
+        train_ND: embeddings, used as they are.
+        test_ND: see `train_ND`.
         l2: weight of half the squared norm of the coefficients, beside the mean cross-entropy.
-    Returns: scalar in [0, 1].
-    Raises: ValueError: rows and labels do not fit, or there are none.
+
+    Returns:
+        scalar in [0, 1].
+
+    Raises:
+        ValueError: rows and labels do not fit, or there are none.
     """
     weight_DC, bias_C, classes_C = fit_logistic(train_ND, train_labels_N, l2=l2, max_iterations=max_iterations)
     check_labels(test_ND, test_labels_N)
@@ -35,8 +40,11 @@ def fit_logistic(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Multinomial logistic regression by L-BFGS from zero, in float64; the bias is not penalised.
 
-    Returns: coefficients [D, C], bias [C], the class of each column [C].
-    Raises: ValueError: rows and labels do not fit, or there are none.
+    Returns:
+        coefficients [D, C], bias [C], the class of each column [C].
+
+    Raises:
+        ValueError: rows and labels do not fit, or there are none.
     """
     check_labels(x_ND, labels_N)
     x_ND = x_ND.detach().double()

@@ -12,9 +12,14 @@ def mix(a_ND: Tensor, b_ND: Tensor, *, num_neighbours: int = 10) -> Tensor:
     A closed gap between centroids is not yet mixed: two interleaved shells have no gap and a mix of 0.
 
     Args:
-        a_ND, b_ND: unit-norm embeddings of two modalities.
-    Returns: scalar in [0, 1]; 0.5 when a neighbour's modality is a coin toss.
-    Raises: ValueError: shapes differ, or N == 0.
+        a_ND: unit-norm embeddings of two modalities.
+        b_ND: see `a_ND`.
+
+    Returns:
+        scalar in [0, 1]; 0.5 when a neighbour's modality is a coin toss.
+
+    Raises:
+        ValueError: shapes differ, or N == 0.
     """
     check_pairs(a_ND, b_ND)
     pooled = torch.cat((a_ND, b_ND))

@@ -13,8 +13,12 @@ def cluster_nmi(x_ND: Tensor, labels_N: Tensor) -> Tensor:
     Args:
         x_ND: unit-norm embeddings.
         labels_N: integer class of each row.
-    Returns: scalar in [0, 1].
-    Raises: ValueError: rows and labels do not fit, or there are none.
+
+    Returns:
+        scalar in [0, 1].
+
+    Raises:
+        ValueError: rows and labels do not fit, or there are none.
     """
     check_labels(x_ND, labels_N)
     classes, class_N = labels_N.unique(return_inverse=True)
@@ -26,7 +30,8 @@ def normalized_mutual_information(a_N: Tensor, b_N: Tensor) -> Tensor:
     """Mutual information of two labelings over the mean of their entropies, in [0, 1]; 1 where both are constant.
 
     Args:
-        a_N, b_N: integers from 0.
+        a_N: integers from 0.
+        b_N: see `a_N`.
     """
     num_a, num_b = int(a_N.max()) + 1, int(b_N.max()) + 1
     joint_AB = torch.bincount(a_N * num_b + b_N, minlength=num_a * num_b).double().view(num_a, num_b) / len(a_N)

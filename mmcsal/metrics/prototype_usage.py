@@ -10,8 +10,12 @@ def prototype_usage(x_ND: Tensor, prototypes_KD: Tensor) -> Tensor:
     Args:
         x_ND: unit-norm embeddings of one modality.
         prototypes_KD: unit-norm prototypes of it.
-    Returns: scalar in [1 / K, 1].
-    Raises: ValueError: N == 0, or the widths differ.
+
+    Returns:
+        scalar in [1 / K, 1].
+
+    Raises:
+        ValueError: N == 0, or the widths differ.
     """
     if x_ND.ndim != 2 or len(x_ND) == 0 or x_ND.shape[1:] != prototypes_KD.shape[1:]:
         raise ValueError(f"prototype_usage: got {tuple(x_ND.shape)} rows and {tuple(prototypes_KD.shape)} prototypes")

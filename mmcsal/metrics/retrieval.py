@@ -10,9 +10,14 @@ def recall_at_1(query_ND: Array, target_ND: Array) -> Array:
     """Share of queries whose most similar target is their own partner (the first one of equals counts).
 
     Args:
-        query_ND, target_ND: unit-norm embeddings of two modalities, row i with row i.
-    Returns: scalar in [0, 1]; 1 / N by chance.
-    Raises: ValueError: shapes differ, or N == 0.
+        query_ND: unit-norm embeddings of two modalities, row i with row i.
+        target_ND: see `query_ND`.
+
+    Returns:
+        scalar in [0, 1]; 1 / N by chance.
+
+    Raises:
+        ValueError: shapes differ, or N == 0.
     """
     check_pairs(query_ND, target_ND)
     own_N = namespace_of(query_ND).arange(len(query_ND), device=query_ND.device)
@@ -24,8 +29,12 @@ def class_recall_at_1(query_ND: Array, target_ND: Array, labels_N: Array) -> Arr
 
     Args:
         labels_N: integer class of each pair.
-    Returns: scalar in [0, 1].
-    Raises: ValueError: shapes differ, or N == 0.
+
+    Returns:
+        scalar in [0, 1].
+
+    Raises:
+        ValueError: shapes differ, or N == 0.
     """
     check_pairs(query_ND, target_ND)
     check_labels(query_ND, labels_N)

@@ -15,9 +15,14 @@ def retrieval_loss(a_ND: Tensor, b_ND: Tensor, *, temperature: float = 0.2) -> T
     The contrastive loss of one process: it never asks other workers, so that one of them may measure alone.
 
     Args:
-        a_ND, b_ND: unit-norm embeddings of two modalities, row i with row i.
-    Returns: scalar; ln N where embeddings tell nothing.
-    Raises: ValueError: shapes differ, or N == 0.
+        a_ND: unit-norm embeddings of two modalities, row i with row i.
+        b_ND: see `a_ND`.
+
+    Returns:
+        scalar; ln N where embeddings tell nothing.
+
+    Raises:
+        ValueError: shapes differ, or N == 0.
     """
     check_pairs(a_ND, b_ND)
     own_N = torch.arange(len(a_ND), device=a_ND.device)

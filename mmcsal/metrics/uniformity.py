@@ -1,6 +1,7 @@
 """How evenly the embeddings of one modality cover the sphere.
 
-Source: Wang & Isola, "Understanding Contrastive Representation Learning", ICML 2020.
+Source:
+    Wang & Isola, "Understanding Contrastive Representation Learning", ICML 2020.
 """
 
 import math
@@ -13,8 +14,12 @@ def uniformity(x_ND: Array) -> Array:
 
     Args:
         x_ND: unit-norm embeddings of one modality.
-    Returns: scalar in [-8, 0], 0 = all in one point; about -4 on a wide sphere.
-    Raises: ValueError: N < 2.
+
+    Returns:
+        scalar in [-8, 0], 0 = all in one point; about -4 on a wide sphere.
+
+    Raises:
+        ValueError: N < 2.
     """
     if x_ND.ndim != 2 or len(x_ND) < 2:
         raise ValueError(f"uniformity: expected [N >= 2, D], got {tuple(x_ND.shape)}")

@@ -57,7 +57,9 @@ def build_report(run_dir: RunDir, spec: ReportSpec | None = None) -> str:
     """Writes `report/` of a run from its committed tables and returns the path of `report.html`.
 
     The same tables give the same bytes. Every table but the selection may be absent.
-    Raises: InputError: the run directory holds no selection.
+
+    Raises:
+        InputError: the run directory holds no selection.
     """
     spec = spec or ReportSpec()
     facts = gather(run_dir, spec)

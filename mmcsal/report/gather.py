@@ -35,7 +35,8 @@ VISUAL_COLUMNS = ("video", "image")
 def gather(run_dir: RunDir, spec: ReportSpec) -> RunFacts:
     """Everything that the report shows, read with bounded memory.
 
-    Raises: InputError: the run directory holds no selection.
+    Raises:
+        InputError: the run directory holds no selection.
     """
     if not run_dir.parts("selection"):
         raise InputError(f"{run_dir.uri} holds no selection/*.parquet; a report needs one: run `mmcsal select` first")

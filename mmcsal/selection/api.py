@@ -53,8 +53,9 @@ def select_pairs(
     machine.
 
     Args:
-        a_ND, v_ND: embeddings of the two modalities, [N, Da] and [N, Dv]; the widths may differ. Rows are normalised.
-            Arrays, or tensors of PyTorch of any float type, on any device, with or without gradient.
+        a_ND: embeddings of the two modalities, [N, Da] and [N, Dv]; the widths may differ. Rows are normalised. Arrays,
+            or tensors of PyTorch of any float type, on any device, with or without gradient.
+        v_ND: see `a_ND`.
         budget: how many to select: a count, or a fraction in (0, 1) of the samples that may still be selected; with
             `costs`, what they may cost in all (a number, or TotalCost).
         sample_ids: unique ids, in the order of the rows; "0", "1", ... by default. Strings, or integers: the ids are
@@ -107,7 +108,8 @@ def salt_of(seed: int) -> str:
 def with_budget(spec: SelectSpec, budget: int | float | TotalCost) -> SelectSpec:
     """The spec with another budget, validated.
 
-    Raises: InputError: it is neither a count >= 1 nor a fraction in (0, 1).
+    Raises:
+        InputError: it is neither a count >= 1 nor a fraction in (0, 1).
     """
     try:
         is_plain = isinstance(budget, bool | float | TotalCost)

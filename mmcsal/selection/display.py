@@ -36,7 +36,11 @@ def as_html(table: pa.Table, summary: Mapping[str, Any]) -> str:
 
 
 def as_pandas(table: pa.Table) -> "DataFrame":
-    """Raises: ModuleNotFoundError: pandas is not installed."""
+    """The table as a data frame.
+
+    Raises:
+        ModuleNotFoundError: pandas is not installed.
+    """
     try:
         import pandas  # noqa: F401
     except ModuleNotFoundError as error:

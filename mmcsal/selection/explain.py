@@ -58,7 +58,7 @@ def why_not_selected(sample_id: str, row: dict, own_gain: float | None, *, is_ru
     elif own_gain is not None:
         parts.append(f"its cell proposed it with gain {own_gain:.3g}, and the batch without it covers more")
     else:
-        parts.append("other samples of its region covered more of the pool, and it was not proposed")
+        parts.append("other samples of its cell covered more of the pool, and it was not proposed")
     return "; ".join([*parts, _agreement(row["alignment"], low)]) + "."
 
 

@@ -44,7 +44,9 @@ class Solution:
 def select(runner: Runner, request: Request, *, seed: int) -> Selection:
     """Selects from the shards that `runner` holds.
 
-    Raises: TableError: rows that break the contract. InputError: what is asked for and the pool do not fit.
+    Raises:
+        TableError: rows that break the contract.
+        InputError: what is asked for and the pool do not fit.
     """
     summaries = runner.prepare(request.spec.bad_rows)
     pool = make_pool(request, _hashes(runner, summaries))
@@ -70,7 +72,8 @@ def _has_cells(spec: SelectSpec) -> bool:
 def _hashes(runner: Runner, summaries: list[ShardSummary]) -> np.ndarray:
     """The hashes of all rows, rising.
 
-    Raises: TableError: no rows, widths that differ, ids that occur twice.
+    Raises:
+        TableError: no rows, widths that differ, ids that occur twice.
     """
     _check_widths(summaries)
     hash_N = np.sort(np.concatenate([s.hash_N for s in summaries])) if summaries else np.zeros(0, np.uint64)
@@ -131,7 +134,8 @@ def _fetched(runner: Runner, hash_C: np.ndarray) -> Shortlist:
 def _filled(runner: Runner, plan: Plan, pool: Pool, solution: Solution) -> Solution:
     """The solution with what the budget still buys, where the shortlist held no more: rows of lowest hash.
 
-    Raises: InputError: the limits leave samples of a quota without a place.
+    Raises:
+        InputError: the limits leave samples of a quota without a place.
     """
     ranked = solution.hashes
     is_forced_P = np.isin(ranked, pool.roles.forced_hash)

@@ -36,7 +36,8 @@ class Planned:
 def make_plan(runner: Runner, request: Request, pool: Pool, *, width_a: int, seed: int) -> Planned:
     """Fits everything that the tasks of a selection share.
 
-    Raises: InputError: more rows than the strategy can compare; a score that needs one space, and widths that differ.
+    Raises:
+        InputError: more rows than the strategy can compare; a score that needs one space, and widths that differ.
     """
     spec = request.spec
     scope = _scope(spec.strategy, pool)
@@ -73,7 +74,8 @@ def make_plan(runner: Runner, request: Request, pool: Pool, *, width_a: int, see
 def _scope(strategy: Strategy, pool: Pool) -> Scope:
     """All rows; of very many rows a pick those of lowest hash, and some more for the medoid refinement.
 
-    Raises: InputError: more rows than the strategy can compare.
+    Raises:
+        InputError: more rows than the strategy can compare.
     """
     num_rows = num_routed = len(pool.hash_N)
     num_covering = pool.num_covering

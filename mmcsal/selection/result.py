@@ -67,7 +67,8 @@ class Selection:
     def to_pandas(self) -> "DataFrame":
         """`table` as a pandas DataFrame.
 
-        Raises: ModuleNotFoundError: pandas is not installed; it comes with the extra `notebook`.
+        Raises:
+            ModuleNotFoundError: pandas is not installed; it comes with the extra `notebook`.
         """
         return display.as_pandas(self.table)
 
@@ -83,8 +84,11 @@ class Selection:
     def explain(self, sample_id: str | int) -> str:
         """Why a sample was selected or not, as one sentence or two.
 
-        Args: sample_id: as `select_pairs` took it; an integer stands for its decimal digits.
-        Raises: InputError: the solver did not see this id, or it is neither a string nor an integer.
+        Args:
+            sample_id: as `select_pairs` took it; an integer stands for its decimal digits.
+
+        Raises:
+            InputError: the solver did not see this id, or it is neither a string nor an integer.
         """
         sample_id = as_id(sample_id, what="explain")
         row = explain.find(self.table, sample_id)

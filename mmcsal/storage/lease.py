@@ -67,7 +67,11 @@ class Lease:
                 raise
 
     def check(self) -> None:
-        """Raises: LeaseLostError: another driver has the run directory now."""
+        """Asks whether this driver still holds the lease.
+
+        Raises:
+            LeaseLostError: another driver has the run directory now.
+        """
         if self._lost_to is not None:
             raise LeaseLostError(
                 f"run directory {self._files.uri} was taken over by {self._lost_to}, since this driver was not heard "

@@ -25,7 +25,8 @@ def list_parquet(
 ) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
     """The Parquet files below a folder, or the one file that it is, sorted by path, and where they lie.
 
-    Raises: InputError: there are none.
+    Raises:
+        InputError: there are none.
     """
     filesystem, root = open_uri(folder, storage, what=what)
     try:
@@ -44,7 +45,8 @@ def list_parquet(
 def read_footers(files: Sequence[str], filesystem: fs.FileSystem | None) -> list[pq.FileMetaData]:
     """What each Parquet file says of itself.
 
-    Raises: TableError: a file is not Parquet, or not whole.
+    Raises:
+        TableError: a file is not Parquet, or not whole.
     """
 
     def read(path: str) -> pq.FileMetaData:

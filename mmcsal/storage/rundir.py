@@ -241,7 +241,11 @@ class RunDir:
                 self.filesystem.delete_dir(info.path)
 
     def check_reachable(self) -> None:
-        """Raises: InputError: the object store does not answer, or refuses; within seconds."""
+        """Asks the object store once, so that what is down is told at once.
+
+        Raises:
+            InputError: the object store does not answer, or refuses; within seconds.
+        """
         if not self.is_local:
             check_reachable(self.uri, self.storage, what="run directory")
 
@@ -251,8 +255,11 @@ class RunDir:
     def locked(self) -> Iterator[Callable[[], None]]:
         """Holds the directory against a second driver, which ends however this process ends.
 
-        Yields: a check to call before a commit: it raises LeaseLostError once another driver has taken over.
-        Raises: InputError: another driver holds it, or the place cannot be used.
+        Yields:
+            a check to call before a commit: it raises LeaseLostError once another driver has taken over.
+
+        Raises:
+            InputError: another driver holds it, or the place cannot be used.
         """
         if self.is_local:
             with self._file_lock():

@@ -58,7 +58,8 @@ def scheme_of(uri: str) -> str | None:
 def open_uri(uri: str, storage: StorageSpec | None = None, *, what: str) -> tuple[fs.FileSystem, str]:
     """The file system of a local path or a URI, and the path on it; `what` stands in the error.
 
-    Raises: InputError: no file system is known for it, or its bucket cannot be found.
+    Raises:
+        InputError: no file system is known for it, or its bucket cannot be found.
     """
     scheme, storage = scheme_of(uri), storage or StorageSpec()
     if scheme is None:
@@ -86,7 +87,8 @@ def open_uri(uri: str, storage: StorageSpec | None = None, *, what: str) -> tupl
 def check_reachable(uri: str, storage: StorageSpec, *, what: str) -> None:
     """Asks the service once, with few attempts: what is misspelt or down is found in seconds, not after all retries.
 
-    Raises: InputError: it does not answer, or refuses.
+    Raises:
+        InputError: it does not answer, or refuses.
     """
     filesystem, path = open_uri(uri, storage.model_copy(update={"max_attempts": FIRST_ATTEMPTS}), what=what)
     try:

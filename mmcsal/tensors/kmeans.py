@@ -17,8 +17,12 @@ def spherical_kmeans(x_ND: Tensor, num_clusters: int, *, num_iterations: int = 2
 
     Args:
         x_ND: unit-norm rows, float.
-    Raises: ValueError: N < K, or K < 1.
-    Source: Dhillon & Modha, "Concept Decompositions for Large Sparse Text Data", 2001.
+
+    Raises:
+        ValueError: N < K, or K < 1.
+
+    Source:
+        Dhillon & Modha, "Concept Decompositions for Large Sparse Text Data", 2001.
     """
     if x_ND.ndim != 2 or not 1 <= num_clusters <= len(x_ND):
         raise ValueError(f"spherical_kmeans: {num_clusters} clusters of rows {tuple(x_ND.shape)}: need 1 <= K <= N")

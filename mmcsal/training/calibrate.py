@@ -4,7 +4,8 @@ Training sees windows, crops and noise; evaluation and embedding see whole clean
 heads' BatchNorm, taken in training, are therefore off by a little, for each modality in its own direction: that alone
 opens a modality gap that training had closed.
 
-Source: Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021 (PreciseBN).
+Source:
+    Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021 (PreciseBN).
 """
 
 import torch

@@ -73,8 +73,12 @@ def close_gap(z_ND: Tensor, modality: str, centroids: dict[str, Tensor]) -> Tens
 
     Args:
         centroids: [D] by modality, over training data (from the checkpoint).
-    Raises: KeyError: the modality has no centroid.
-    Source: Liang et al., "Mind the Gap", NeurIPS 2022.
+
+    Raises:
+        KeyError: the modality has no centroid.
+
+    Source:
+        Liang et al., "Mind the Gap", NeurIPS 2022.
     """
     (other,) = (m for m in MODALITIES if m != modality)
     return F.normalize(z_ND + (centroids[other] - centroids[modality]) / 2, dim=1)

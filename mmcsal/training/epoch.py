@@ -29,7 +29,9 @@ def train_epoch(
     Args:
         forward: `state.module` wrapped for several workers; None = unwrapped.
         on_step: called after each step with the state and the figures of the step.
-    Returns: as `run_epoch`, of the figures of `train_step`.
+
+    Returns:
+        as `run_epoch`, of the figures of `train_step`.
     """
     _refit_when_due(state, batches)
 
@@ -46,10 +48,12 @@ def run_epoch(
 ) -> dict[str, float]:
     """Steps to the end of the epoch that training stands in, from where it stands.
 
-    Args: step: trains on this worker's rows of a batch and advances the position.
-    Returns: the figures that the position was advanced by, averaged over all steps of the epoch, also those before a
-        resume; and of the steps done here `steps_per_s` and `data_wait_share`, the share of the time spent waiting
-        for batches.
+    Args:
+        step: trains on this worker's rows of a batch and advances the position.
+
+    Returns:
+        the figures that the position was advanced by, averaged over all steps of the epoch, also those before a resume;
+        and of the steps done here `steps_per_s` and `data_wait_share`, the share of the time spent waiting for batches.
     """
     steps_done, watch = position.steps_per_epoch - position.step_in_epoch, Stopwatch()
     start = {"rank": rank, "num_workers": num_workers, "first_step": position.step_in_epoch}

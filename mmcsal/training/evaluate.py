@@ -101,8 +101,9 @@ def measure_centroids(
 ) -> dict[str, dict[str, float]]:
     """Stores the mean embedding of each modality over training data in `state.centroids`; call when training ends.
 
-    Returns: `embedding_metrics` of the first of these clips as trained ("trained") and after `close_gap` ("shifted"),
-        side by side: what the prototypes have done, and what a shift adds.
+    Returns:
+        `embedding_metrics` of the first of these clips as trained ("trained") and after `close_gap` ("shifted"), side
+        by side: what the prototypes have done, and what a shift adds.
     """
     trained = embed_batches(state.encoders, batches.fixed_sample(max_clips))
     state.centroids = {m: z_ND.double().mean(dim=0).float() for m, z_ND in zip(MODALITIES, trained, strict=True)}

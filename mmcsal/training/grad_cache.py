@@ -5,7 +5,8 @@ pieces are made without gradient, heads and loss run once on all of them, and th
 carry its features' gradient into the encoder. Exact as long as the encoders treat clips one by one (GroupNorm, frozen
 BatchNorm); the heads' BatchNorm sees the whole batch. Costs one more forward pass of the encoders.
 
-Source: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", RepL4NLP 2021.
+Source:
+    Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", RepL4NLP 2021.
 """
 
 from collections.abc import Iterator

@@ -14,7 +14,8 @@ class Position:
     def __init__(self, *, seed: int, steps_per_epoch: int, device: str = "cpu"):
         """Before the first step.
 
-        Args: steps_per_epoch: `ClipBatches.steps_per_epoch`.
+        Args:
+            steps_per_epoch: `ClipBatches.steps_per_epoch`.
         """
         self.seed, self.steps_per_epoch = seed, steps_per_epoch
         self.device = torch.device(device)

@@ -97,7 +97,8 @@ class TrainState(Position):
     def load_state_dict(self, checkpoint: dict[str, Any]) -> None:
         """Continues exactly where `checkpoint` was taken.
 
-        Raises: InputError: the checkpoint belongs to another configuration, seed or corpus.
+        Raises:
+            InputError: the checkpoint belongs to another configuration, seed or corpus.
         """
         if checkpoint["config_hash"] != self.config_hash:
             raise InputError(

@@ -21,9 +21,12 @@ def train_step(state: TrainState, batch: ClipBatch, *, forward: Callable[..., An
     Args:
         batch: this worker's rows.
         forward: `state.module` wrapped for several workers; None = unwrapped.
-    Returns: the parts of the loss over this worker's rows, `gradient_norm` before clipping, `learning_rate`,
-        `temperature`.
-    Raises: MmcsalError: the gradient is not finite; the weights are as before the step.
+
+    Returns:
+        the parts of the loss over this worker's rows, `gradient_norm` before clipping, `learning_rate`, `temperature`.
+
+    Raises:
+        MmcsalError: the gradient is not finite; the weights are as before the step.
     """
     module, spec = state.module, state.spec
     module.train()
@@ -69,8 +72,11 @@ def views_of(batch: ClipBatch, position: Position, spec: AugmentSpec, *, num_vie
 def check_finite(gradient_norm: Tensor, loss: Tensor, position: Position, lower: str) -> None:
     """Of the gradient, which is the workers' mean: all workers stop, or none.
 
-    Args: lower: the key that is too high, with its value.
-    Raises: MmcsalError: the gradient is not finite.
+    Args:
+        lower: the key that is too high, with its value.
+
+    Raises:
+        MmcsalError: the gradient is not finite.
     """
     if not torch.isfinite(gradient_norm):
         raise MmcsalError(

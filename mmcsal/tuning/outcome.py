@@ -53,7 +53,8 @@ class Outcome:
 def finalists_of(table: pa.Table, num_finalists: int) -> list[int]:
     """The best settings of the search that differ from the present ones; of those given up early none.
 
-    Args: table: of the TUNING schema.
+    Args:
+        table: of the TUNING schema.
     """
     lines = lines_of(table)
     most = max(line.num_seeds for line in lines)
@@ -68,7 +69,8 @@ def finalists_of(table: pa.Table, num_finalists: int) -> list[int]:
 def outcome_of(table: pa.Table) -> Outcome:
     """What the trials say.
 
-    Args: table: of the TUNING schema, with settings that were checked, the present ones among them.
+    Args:
+        table: of the TUNING schema, with settings that were checked, the present ones among them.
     """
     lines, objective = lines_of(table), objective_of(table)
     checked = _results(table, CHECK, objective)
@@ -119,7 +121,8 @@ def lines_of(table: pa.Table) -> list[SettingLine]:
 def fragment_of(outcome: Outcome, heading: list[str]) -> str:
     """The chosen settings as YAML that every command takes with `--config`.
 
-    Args: heading: lines of comment above it.
+    Args:
+        heading: lines of comment above it.
     """
     content: dict = {}
     for key, value in outcome.settings(outcome.chosen).items():

@@ -12,7 +12,8 @@ from mmcsal.tuning.text import caveats, gain_text, value_text, verdict
 def render(table: pa.Table, outcome: Outcome) -> bytes:
     """The page; the same trials give the same bytes.
 
-    Args: table: of the TUNING schema.
+    Args:
+        table: of the TUNING schema.
     """
     images = {"settings": settings_png(outcome)}
     if outcome.objective == "accuracy":

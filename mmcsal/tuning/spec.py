@@ -101,7 +101,8 @@ class TuneSpec(Spec):
 def with_settings(select: SelectSpec, settings: Settings) -> SelectSpec:
     """The spec with other values of some dotted keys.
 
-    Raises: ValidationError: a key is unknown, or a value does not fit.
+    Raises:
+        ValidationError: a key is unknown, or a value does not fit.
     """
     content = select.model_dump()
     for key, value in settings.items():

@@ -28,7 +28,8 @@ def measure(
 ) -> list[dict[str, Any]]:
     """What the picks are worth at each budget: the figures of a TUNING row.
 
-    Raises: InputError: too few samples; or the strategy refuses the pool.
+    Raises:
+        InputError: too few samples; or the strategy refuses the pool.
     """
     pool, test = split(samples, test_fraction=test_fraction, seed=seed)
     pool_joint_ND, test_joint_ND = (quantize_joint(part.a_ND, part.v_ND) for part in (pool, test))
@@ -68,7 +69,9 @@ def tuning_rows(number: int, settings: Settings, phase: str, records: list[dict[
 def coverage(joint_ND: np.ndarray, picks_PD: np.ndarray, kernel: Kernel) -> float:
     """Mean over samples of the kernel to the nearest pick, in [0, 1].
 
-    Args: joint_ND, picks_PD: quantised joint embeddings, int16.
+    Args:
+        joint_ND: quantised joint embeddings, int16.
+        picks_PD: see `joint_ND`.
     """
     _, square_distance_N = nearest(joint_ND, picks_PD)
     return float(kernel_of(square_distance_N, kernel).mean(dtype=np.float64) / ONE)
@@ -77,7 +80,9 @@ def coverage(joint_ND: np.ndarray, picks_PD: np.ndarray, kernel: Kernel) -> floa
 def pool_kernel(joint_ND: np.ndarray, hash_N: np.ndarray, num_picks: int) -> Kernel:
     """The kernel at whose scale so many picks share the pool: of the pool alone, so the same for all settings.
 
-    Args: joint_ND: quantised joint embeddings of the pool, int16; hash_N: which rows to measure at, uint64.
+    Args:
+        joint_ND: quantised joint embeddings of the pool, int16
+        hash_N: which rows to measure at, uint64.
     """
     order_N = np.argsort(hash_N)
     joint_ND, hash_N = joint_ND[order_N], hash_N[order_N]

@@ -42,7 +42,7 @@ def test_arrays_and_tensors_are_measured_alike(name, dtype):
     assert 0 < abs(float(of_arrays)) < 8
 
 
-@pytest.mark.parametrize("name", ["alignment", "modality_gap", "uniformity", "effective_rank"])
+@pytest.mark.parametrize("name", ["positive_pair_distance", "modality_gap", "uniformity", "effective_rank"])
 def test_tensors_keep_their_gradient(name):
     a_ND, b_ND, labels_N = map(torch.tensor, space("float32"))
     METRICS[name](a_ND.requires_grad_(), b_ND, labels_N).backward()

@@ -31,7 +31,8 @@ def without_file_scheme(uri: str) -> str:
 def open_remote(uri: str, storage: StorageSpec | None, *, what: str) -> tuple[fs.FileSystem, fs.FileInfo]:
     """The file system of a remote file or folder, and what it says of it.
 
-    Raises: InputError: the store is unknown, does not answer or refuses; or there is nothing.
+    Raises:
+        InputError: the store is unknown, does not answer or refuses; or there is nothing.
     """
     filesystem, path = open_uri(uri, storage, what=what)
     check_reachable(uri, storage or StorageSpec(), what=what)
@@ -52,7 +53,8 @@ def hash_listed(info: fs.FileInfo) -> str:
 def existing_path(path: str, *, what: str) -> str:
     """The absolute path of a local file or folder; `what` stands in the error.
 
-    Raises: InputError: there is none.
+    Raises:
+        InputError: there is none.
     """
     absolute = os.path.abspath(os.path.expanduser(path))
     if not os.path.exists(absolute):

@@ -88,7 +88,8 @@ class SyntheticSpec(Spec):
 def read_synthetic(spec: SyntheticSpec) -> pa.Table:
     """The MANIFEST table of a synthetic corpus, rendered first if need be; labels are null, the truth is kept apart.
 
-    Raises: InputError: as `generate`.
+    Raises:
+        InputError: as `generate`.
     """
     root = generate(spec)
     manifest = read_folder(FolderSpec(path=str(root / _CLIPS)))
@@ -99,7 +100,8 @@ def read_synthetic(spec: SyntheticSpec) -> pa.Table:
 def read_truth(path: str | Path) -> pa.Table:
     """The TRUTH table of the synthetic corpus at `path`, sorted by sample_id.
 
-    Raises: InputError: there is no finished synthetic corpus.
+    Raises:
+        InputError: there is no finished synthetic corpus.
     """
     file = Path(path).expanduser() / _TRUTH
     if not file.exists():
@@ -119,7 +121,8 @@ def generate(
     all is there. The bytes depend on the spec alone, not on `num_workers` (processes; default: one a core), nor on how
     often a generation was killed. `on_progress(num_done, num_total)` counts files, in the calling thread.
 
-    Raises: InputError: `path` holds a corpus of another spec, or files of someone else.
+    Raises:
+        InputError: `path` holds a corpus of another spec, or files of someone else.
     """
     root = _checked_root(spec, spec.path)
     plans = _plan(spec)

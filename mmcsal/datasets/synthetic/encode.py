@@ -23,7 +23,8 @@ def write_mp4(
 
     `is_index_first` puts the index (moov) before the data (mdat), as for streaming.
 
-    Raises: ResourceError: this PyAV comes without the H.264 encoder.
+    Raises:
+        ResourceError: this PyAV comes without the H.264 encoder.
     """
     import av  # here and not above: reading a manifest must not load a codec library
 

@@ -115,7 +115,11 @@ def _wants_gpus(spec: ClusterSpec, fewest: int, capacity: Capacity) -> bool:
 
 
 def refuse_impossible(requests: Sequence[ResourceRequest], capacity: Capacity) -> None:
-    """Raises: ResourceError: a stage asks for more than there can ever be; with the key to change."""
+    """Refuses what no node of this cluster can give, before anything is started.
+
+    Raises:
+        ResourceError: a stage asks for more than there can ever be; with the key to change.
+    """
     where = HERE if capacity.is_fixed else "the cluster"
     for request in requests if capacity.is_final else ():
         if request.use_gpu and capacity.most_gpus < request.fewest:
@@ -134,7 +138,8 @@ def refuse_impossible(requests: Sequence[ResourceRequest], capacity: Capacity) -
 def wait_for(request: ResourceRequest, spec: ClusterSpec) -> Capacity:
     """Waits until the cluster has the least that a stage asks for, and has an autoscaler bring it.
 
-    Raises: ResourceError: it did not come within `cluster.wait_s`.
+    Raises:
+        ResourceError: it did not come within `cluster.wait_s`.
     """
     begun_s, is_requested = time.monotonic(), False
     try:

@@ -37,7 +37,7 @@ def with_retries(run: Callable[[], Result], committed: Callable[[], Any], on_ret
         committed: anything that changes when work has been committed that the next try will leave out.
         on_retry: called with the loss before each new try.
 
-    Raises: what `run` raised: at once if the next try would end the same, else after three tries in a row in vain.
+    Raises what `run` raised: at once if the next try would end the same, else after three tries in a row in vain.
     """
     in_a_row = 0
     while True:

@@ -58,7 +58,8 @@ def cluster_address(spec: ClusterSpec) -> str | None:
 def _check_answers(address: str) -> None:
     """Asks whether anything listens at HOST:PORT: Ray itself would go on asking for minutes.
 
-    Raises: InputError, ResourceError: see `ray_session`.
+    Raises:
+        InputError, ResourceError: see `ray_session`.
     """
     if address.startswith(("http://", "https://")):
         raise InputError(

@@ -37,7 +37,8 @@ ACTIONS = {
 def check_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> Iterator[str]:
     """The plan of a command, line by line; nothing is started or written.
 
-    Raises: MmcsalError: what would also end the run before its first stage.
+    Raises:
+        MmcsalError: what would also end the run before its first stage.
     """
     run_dir = RunDir(config.run_dir, config.storage)
     run_dir.check_reachable()
@@ -51,7 +52,8 @@ def check_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> I
 def _check_resources(config: RunConfig, names: Sequence[str]) -> Iterator[str]:
     """What the stages ask for, and whether it can ever be had.
 
-    Raises: ResourceError: with the key to change; or no cluster answers at the address.
+    Raises:
+        ResourceError: with the key to change; or no cluster answers at the address.
     """
     address = cluster_address(config.cluster)
     with ray_session(config.cluster) if address else nullcontext():
@@ -62,7 +64,11 @@ def _check_resources(config: RunConfig, names: Sequence[str]) -> Iterator[str]:
 
 
 def _possible_requests(config: RunConfig, names: Sequence[str], found: Capacity) -> list[ResourceRequest]:
-    """Raises: ResourceError: a stage asks for what can never be had."""
+    """What the stages ask for, all of which can be had.
+
+    Raises:
+        ResourceError: a stage asks for what can never be had.
+    """
     requests = [resource_request(stage, config, found) for stage in ray_stages(names)]
     refuse_impossible(requests, found)
     return requests
@@ -71,7 +77,8 @@ def _possible_requests(config: RunConfig, names: Sequence[str], found: Capacity)
 def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> None:
     """Runs stages under the lock of the run directory and keeps `status.json` up to date.
 
-    Raises: MmcsalError: with the exit code; anything else is a defect, its traceback lies in `error.txt`.
+    Raises:
+        MmcsalError: with the exit code; anything else is a defect, its traceback lies in `error.txt`.
     """
     run_dir = RunDir(config.run_dir, config.storage)
     if cluster_address(config.cluster) is None:  # before anything is started

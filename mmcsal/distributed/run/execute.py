@@ -29,8 +29,11 @@ def run_stages(
 ) -> None:
     """Runs the named stages in order and skips what is committed.
 
-    Args: check_lock: called before a stage begins and before it is committed; raises if the run is no longer ours.
-    Raises: MmcsalError: see `plan`, and each stage.
+    Args:
+        check_lock: called before a stage begins and before it is committed; raises if the run is no longer ours.
+
+    Raises:
+        MmcsalError: see `plan`, and each stage.
     """
     run_dir = RunDir(config.run_dir, config.storage)
     steps = plan(config, run_dir, names, redo)
@@ -53,7 +56,11 @@ def run_stages(
 
 
 def _wait_for_resources(stage: Stage, config: RunConfig, status: Status) -> None:
-    """Raises: ResourceError: what the stage asks for at least can never come, or does not come in time."""
+    """Waits for what the stage asks for at least.
+
+    Raises:
+        ResourceError: what the stage asks for at least can never come, or does not come in time.
+    """
     found = capacity(config.cluster)
     request = resource_request(stage.name, config, found)
     refuse_impossible([request], found)

@@ -26,8 +26,9 @@ class PlannedStage:
 def plan(config: RunConfig, run_dir: RunDir, names: Sequence[str], redo: str | None = None) -> list[PlannedStage]:
     """What a command will do, stage by stage, without doing it.
 
-    Raises: InputError: a stage before the first one asked for is not committed; or a stage that took long was
-        made with other settings and is not named by `redo`.
+    Raises:
+        InputError: a stage before the first one asked for is not committed; or a stage that took long was made with
+            other settings and is not named by `redo`.
     """
     planned: list[PlannedStage] = []
     upstream: str | None = digest_of_embeddings(config) if config.embeddings else ""
@@ -51,7 +52,8 @@ def plan(config: RunConfig, run_dir: RunDir, names: Sequence[str], redo: str | N
 def _chain(config: RunConfig, names: Sequence[str]) -> Sequence[Stage]:
     """The stages up to the last one asked for; embeddings made elsewhere stand for all stages before `select`.
 
-    Raises: InputError: what a stage builds on is one of those.
+    Raises:
+        InputError: what a stage builds on is one of those.
     """
     first = STAGE_NAMES.index("select") if config.embeddings else 0
     beside = [stage for stage in BESIDE if stage.name in names]
@@ -71,7 +73,8 @@ def _last(names: Sequence[str]) -> int:
 def plan_stage(stage: Stage, settings: Settings, run_dir: RunDir, must_redo: bool) -> PlannedStage:
     """What will happen to one stage.
 
-    Raises: InputError: see `plan`.
+    Raises:
+        InputError: see `plan`.
     """
     committed = run_dir.committed(stage.folder)
     before = committed["settings"] if committed else run_dir.started(stage.folder)

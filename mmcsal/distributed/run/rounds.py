@@ -25,7 +25,8 @@ class Round:
 def next_round(run_dir: RunDir) -> Round:
     """The round after the last one that is committed; one that was begun and killed goes on.
 
-    Raises: InputError: the run has no selection yet.
+    Raises:
+        InputError: the run has no selection yet.
     """
     if run_dir.committed("selection") is None:
         raise InputError(
@@ -41,8 +42,11 @@ def next_round(run_dir: RunDir) -> Round:
 def config_of(config: RunConfig, run_dir: RunDir) -> RunConfig:
     """The configuration of the next round.
 
-    Args: config: of the run, with the labels so far, the budget of the round and what else the caller asks for.
-    Raises: InputError: see `next_round`.
+    Args:
+        config: of the run, with the labels so far, the budget of the round and what else the caller asks for.
+
+    Raises:
+        InputError: see `next_round`.
     """
     this = next_round(run_dir)
     select = config.select.model_copy(update={"earlier": this.earlier, "round": this.number})

@@ -13,7 +13,8 @@ from mmcsal.storage.rundir import RunDir
 def embed_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
     """Embeds every clip once.
 
-    Raises: MmcsalError: an embedding is not finite; the message names its samples.
+    Raises:
+        MmcsalError: an embedding is not finite; the message names its samples.
     """
     constructor = {"run_dir": run_dir, "spec": config.embed}
     found = capacity(config.cluster)

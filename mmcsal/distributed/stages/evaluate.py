@@ -33,7 +33,8 @@ def evaluate_strategies(config: RunConfig, run_dir: RunDir, progress: Progress) 
 
     A strategy that refuses the pool, as it is too large for it, is left out with a warning.
 
-    Raises: InputError, TableError: labels or embeddings do not fit, or no strategy can be run.
+    Raises:
+        InputError, TableError: labels or embeddings do not fit, or no strategy can be run.
     """
     spec = config.evaluate
     samples = samples_with_labels(config, run_dir)
@@ -72,7 +73,11 @@ def _tasks(spec: EvaluateSpec) -> Iterator[Task]:
 
 
 def _in_other_embeddings(samples: Samples, folder: str, config: RunConfig) -> Samples:
-    """Raises: InputError, TableError: the folder is none of embeddings, or some of these samples are missing there."""
+    """The same samples in the embeddings of another encoder.
+
+    Raises:
+        InputError, TableError: the folder is none of embeddings, or some of these samples are missing there.
+    """
     filesystem, infos = list_parquet(folder, config.storage, what="embeddings of a contender")
     return in_other_embeddings(samples, [info.path for info in infos], filesystem, where=folder)
 

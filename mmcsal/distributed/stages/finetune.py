@@ -22,7 +22,8 @@ SHOWN = ("loss", "accuracy", "macro_f1")
 def finetune_classifier(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
     """Fine-tunes to the last epoch, from the last checkpoint if there is one.
 
-    Raises: InputError, TableError: the labels do not fit the clips, are of one class, or are too few.
+    Raises:
+        InputError, TableError: the labels do not fit the clips, are of one class, or are too few.
     """
     labels, warnings = split_labels(config, run_dir)
     batches = labels.batches(config, run_dir)  # here first: what is wrong ends the stage before Ray starts workers
@@ -47,7 +48,9 @@ def split_labels(config: RunConfig, run_dir: RunDir) -> tuple[LabelSplit, list[s
     """The clips that have a label, those that are held out among them, and warnings.
 
     The samples that `mmcsal evaluate` tests with the same labels and seed are held out.
-    Raises: InputError: see `finetune_classifier`.
+
+    Raises:
+        InputError: see `finetune_classifier`.
     """
     spec = config.finetune
     table, where = labels_of(

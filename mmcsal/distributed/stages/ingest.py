@@ -28,8 +28,11 @@ NUM_READERS = 8
 def scan_corpus(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
     """Writes the MANIFEST, one file a partition; the partition of a sample is a hash of its id.
 
-    Returns: the receipt, with a digest of the content: another corpus under the same path is another manifest.
-    Raises: InputError: the corpus is not there, is empty, or repeats ids.
+    Returns:
+        the receipt, with a digest of the content: another corpus under the same path is another manifest.
+
+    Raises:
+        InputError: the corpus is not there, is empty, or repeats ids.
     """
     if config.corpus is None:
         raise InputError("no corpus is given; add --corpus FOLDER (or a .csv or .parquet manifest), or set `corpus`")

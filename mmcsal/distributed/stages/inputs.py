@@ -15,7 +15,8 @@ from mmcsal.storage.rundir import RunDir
 def embedding_files(config: RunConfig, run_dir: RunDir) -> tuple[fs.FileSystem, list[str]]:
     """The files of this run's embeddings, or of those made elsewhere, and where they lie.
 
-    Raises: InputError: there are none.
+    Raises:
+        InputError: there are none.
     """
     if not config.embeddings:
         return run_dir.filesystem, run_dir.part_paths("embeddings")
@@ -26,7 +27,8 @@ def embedding_files(config: RunConfig, run_dir: RunDir) -> tuple[fs.FileSystem, 
 def manifest_of(config: RunConfig, run_dir: RunDir) -> ds.Dataset:
     """The run's own manifest, or the one that is named; empty where there is none.
 
-    Raises: InputError: what is named holds no Parquet files.
+    Raises:
+        InputError: what is named holds no Parquet files.
     """
     if config.manifest is None:
         return run_dir.dataset("manifest", MANIFEST)
@@ -37,7 +39,8 @@ def manifest_of(config: RunConfig, run_dir: RunDir) -> ds.Dataset:
 def samples_with_labels(config: RunConfig, run_dir: RunDir) -> Samples:
     """The embedded samples that have a label, in `evaluate.labels` or in the manifest.
 
-    Raises: InputError, TableError: see `labeled_samples`.
+    Raises:
+        InputError, TableError: see `labeled_samples`.
     """
     spec = config.evaluate
     table, where = labels_of(

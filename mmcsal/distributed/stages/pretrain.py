@@ -16,8 +16,9 @@ SHOWN = ("loss", "eval_loss", "gap", "recall_at_1_video_to_audio")
 def pretrain_encoders(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
     """Trains to the last epoch, or until no better one is to be expected, from the last checkpoint if there is one.
 
-    Raises: InputError: the clips are too few for the batch size or the number of workers, or micro batches do not fit
-        the encoders.
+    Raises:
+        InputError: the clips are too few for the batch size or the number of workers, or micro batches do not fit the
+            encoders.
     """
     # Here first: what is wrong ends the stage before Ray starts workers.
     check_micro_batches(config.pretrain, config.model)

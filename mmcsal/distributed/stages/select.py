@@ -82,8 +82,11 @@ def _check_rejects(num_rejects: int, num_rows: int, config: RunConfig, run_dir: 
 def with_ids(spec: SelectSpec, storage: StorageSpec | None = None, labels: pa.Table | None = None) -> SelectSpec:
     """The spec with the ids of the files that it names.
 
-    Args: labels: of `select.labels`.
-    Raises: InputError: see `read_ids`.
+    Args:
+        labels: of `select.labels`.
+
+    Raises:
+        InputError: see `read_ids`.
     """
     lists = {name: getattr(spec, name) for name in ("labeled", "include", "exclude")}
     ids = {
@@ -110,7 +113,9 @@ def _columns(
 ) -> pa.Table | None:
     """Costs, weights and the columns of quotas: of the manifest, or of the embeddings' own files.
 
-    Raises: InputError: a column that is asked for is not there. TableError: the files disagree on its type.
+    Raises:
+        InputError: a column that is asked for is not there.
+        TableError: the files disagree on its type.
     """
     wanted_by = {q.column: "select.quotas" for q in spec.quotas}
     if isinstance(spec.budget, TotalCost):

@@ -32,7 +32,8 @@ FEWEST_PICKS = 10  # below, what picks are worth is mostly chance
 def tune_lambdas(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
     """Searches, checks the best settings and writes the table, the page and the YAML of the answer.
 
-    Raises: InputError, TableError: labels, embeddings or budgets do not fit, or every setting was refused.
+    Raises:
+        InputError, TableError: labels, embeddings or budgets do not fit, or every setting was refused.
     """
     samples = tuning_samples(config, run_dir)
     budgets, warnings = budgets_of(config, samples, run_dir)
@@ -68,7 +69,8 @@ def tuning_samples(config: RunConfig, run_dir: RunDir) -> Samples:
 
     Of more than `tune.max_samples` those of lowest hash.
 
-    Raises: InputError, TableError: see `samples_with_labels`.
+    Raises:
+        InputError, TableError: see `samples_with_labels`.
     """
     limit = config.tune.max_samples
     if not _has_labels(config, run_dir):
@@ -82,7 +84,8 @@ def tuning_samples(config: RunConfig, run_dir: RunDir) -> Samples:
 def budgets_of(config: RunConfig, samples: Samples, run_dir: RunDir) -> tuple[tuple[int | float, ...], list[str]]:
     """What trials may pick, and what the reader should know of it.
 
-    Raises: InputError: a total cost, which is no share of the pool.
+    Raises:
+        InputError: a total cost, which is no share of the pool.
     """
     budgets: tuple[int | float, ...] | None = config.tune.budgets
     if budgets is None:

@@ -44,7 +44,8 @@ class LabelSplit:
     def batches(self, config: RunConfig, run_dir: RunDir) -> ClipBatches:
         """The labeled clips, as training reads them.
 
-        Raises: InputError: they are too few for the number of workers.
+        Raises:
+            InputError: they are too few for the number of workers.
         """
         return clip_batches(config, run_dir, config.finetune, only=self.label_of, held_out=self.held_out)
 

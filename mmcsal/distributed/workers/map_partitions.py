@@ -25,7 +25,8 @@ class PartitionWorker(ABC):
     def run(self, part: str) -> None:
         """Does the work of a partition and commits it.
 
-        Raises: MmcsalError, OSError: come out of `raise_error_in` in the driver.
+        Raises:
+            MmcsalError, OSError: come out of `raise_error_in` in the driver.
         """
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -61,11 +62,13 @@ def run_partitions(
 
     Args:
         folder: the table that the worker writes; its committed parts are left out.
-        worker, constructor: the class, and the keyword arguments it is made with.
+        worker: the class, and the keyword arguments it is made with.
+        constructor: see `worker`.
         num_workers: actors at a time, of one CPU each.
         use_gpu: each holds a GPU, too.
 
-    Raises: MmcsalError, OSError: what the worker raised, of the first partition that failed.
+    Raises:
+        MmcsalError, OSError: what the worker raised, of the first partition that failed.
     """
     pending = pending_parts(run_dir, folder)
     num_total = len(run_dir.parts("manifest"))

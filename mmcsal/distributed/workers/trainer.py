@@ -38,7 +38,8 @@ def trainer(
 ) -> TorchTrainer:
     """Runs `loop` on the workers that the spec asks for; it goes on from the last checkpoint in `folder`.
 
-    Args: arguments: of the loop; with the keys `config` and `run_dir`.
+    Args:
+        arguments: of the loop; with the keys `config` and `run_dir`.
     """
     config: RunConfig = arguments["config"]
     run_dir: RunDir = arguments["run_dir"]
@@ -75,7 +76,8 @@ def figures_of_part(run_dir: RunDir, folder: str, part: str) -> tuple[int | None
 def epochs_shown(look: Callable[[], tuple[int, str]], num_epochs: int, progress: Progress) -> Iterator[None]:
     """Shows the epochs as their metrics appear: `fit()` blocks, and its workers cannot call the driver back.
 
-    Args: look: the number of epochs that are done, and what to say of the last one.
+    Args:
+        look: the number of epochs that are done, and what to say of the last one.
     """
     stop = threading.Event()
 
@@ -102,7 +104,9 @@ def clip_batches(config: RunConfig, run_dir: RunDir, spec: BatchSpec | None = No
     Args:
         spec: None = that of pretraining.
         some: see `ClipBatches`; none = all clips.
-    Raises: InputError: they are too few for the batch size or the number of workers.
+
+    Raises:
+        InputError: they are too few for the batch size or the number of workers.
     """
     spec = spec or config.pretrain
     return ClipBatches(

@@ -99,7 +99,8 @@ class Trials:
     def run_all(self, settings: dict[int, Settings], seeds: range, phase: str) -> list[dict[str, Any]]:
         """TUNING rows of settings by number, on every seed.
 
-        Raises: InputError: a strategy refuses the pool.
+        Raises:
+            InputError: a strategy refuses the pool.
         """
         pairs = list(itertools.product(settings, seeds))
         refs = [_measured.remote(self._cache, self._samples_ref, settings[number], seed) for number, seed in pairs]
@@ -134,7 +135,7 @@ class TrialCache:
 def search(trials: Trials, progress: Progress) -> list[SearchTrial]:
     """The trials in the order in which they were suggested.
 
-    Raises: what a trial raised that is no refusal: a defect, or a loss that is worth another try.
+    Raises what a trial raised that is no refusal: a defect, or a loss that is worth another try.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -19,7 +19,9 @@ def resnet18_features(num_channels: int, weights: Path | None, norm: Norm) -> nn
         num_channels: 3, or 1 (the colour filters of given weights are summed).
         weights: a local file of torchvision's `resnet18` state dict; None = random.
         norm: what stands in the place of its BatchNorms.
-    Raises: InputError: the file is missing or holds something else.
+
+    Raises:
+        InputError: the file is missing or holds something else.
     """
     from torchvision.models import resnet18  # an extra: selection must import without it
 
@@ -41,7 +43,9 @@ def load_torchvision_weights(net: nn.Module, path: Path, name: str) -> None:
 
     Args:
         name: of the network, for the reader of an error.
-    Raises: InputError: the file is missing, unreadable or holds something else.
+
+    Raises:
+        InputError: the file is missing, unreadable or holds something else.
     """
     if not path.is_file():
         raise InputError(f"encoder weights: {path} is no file; expected torchvision's {name} state dict (.pth)")

@@ -31,7 +31,8 @@ def kmeans(
         weight_N: int64, how often each row counts; once by default.
         fixed_LD: quantised centres that do not move. Rows nearest to one of them get cluster -1, and pull on none.
 
-    Source: Lloyd 1982; Arthur & Vassilvitskii, "k-means++", 2007.
+    Source:
+        Lloyd 1982; Arthur & Vassilvitskii, "k-means++", 2007.
     """
     fixed_LD = joint_ND[:0] if fixed_LD is None else fixed_LD
     weight_N = np.ones(len(joint_ND), np.int64) if weight_N is None else weight_N

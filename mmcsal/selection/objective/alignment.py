@@ -76,7 +76,8 @@ def fit_anchors(
     Args:
         joint_MD: quantised joint embeddings of the rows of lowest hash; the first `width_a` columns are one modality.
 
-    Raises: InputError: the score needs a shared space, and the widths differ.
+    Raises:
+        InputError: the score needs a shared space, and the widths differ.
     """
     a_MD, v_MD = joint_MD[:, :width_a], joint_MD[:, width_a:]
     if score != "anchors" and a_MD.shape[1] != v_MD.shape[1]:
@@ -100,7 +101,9 @@ def mispaired_share(fit: Fit) -> float:
     """Twice the share of own pairs below the median shuffled pair: half of the mispaired lie there, and few others.
 
     Measured with 0, 10 and 20% of the pairs shuffled: .03-.10, .11-.21 and .23-.30 on four real sets.
-    Source: the estimate of true null hypotheses of Storey 2002, at one half.
+
+    Source:
+        the estimate of true null hypotheses of Storey 2002, at one half.
     """
     if not (fit.own_counts.any() and fit.shuffled_counts.any()):
         return 0.0

@@ -91,7 +91,8 @@ def check_quotas(
 ) -> None:  # fmt: skip
     """Refuses quotas that no batch can keep.
 
-    Raises: InputError: with the numbers that clash.
+    Raises:
+        InputError: with the numbers that clash.
     """
     may_be_picked_N = is_open_N | is_forced_N
     for g, (column, value) in enumerate(quotas):

@@ -60,7 +60,8 @@ def evaluate(
         random_RD: quantised rows that random picks are drawn from, the whole pool or a sample without `rows_ND`.
         num_pool: size of the pool where `random_RD` is without `rows_ND`: m random picks of the pool would hit a row
             itself with probability m / num_pool.
-        Others as in `coverage`, `alignment_term`, `redundancy`, `objective`.
+
+    Others as in `coverage`, `alignment_term`, `redundancy`, `objective`.
     """
     judges = _Judges(
         rows_ND,
@@ -93,7 +94,8 @@ def evaluate(
 def knee(curve_P: np.ndarray) -> int:
     """Where a curve over 0, 1, ... picks lies furthest above the line from its beginning to its end.
 
-    Source: Satopaa et al. 2011, "Finding a kneedle in a haystack".
+    Source:
+        Satopaa et al. 2011, "Finding a kneedle in a haystack".
     """
     share_P = np.arange(len(curve_P)) / max(len(curve_P) - 1, 1)
     return int((curve_P - curve_P[0] - (curve_P[-1] - curve_P[0]) * share_P).argmax())

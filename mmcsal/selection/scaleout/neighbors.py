@@ -94,7 +94,8 @@ def closest_in_cells(
 
     Args:
         place_N: where each row stands in the shortlist; -1 = it is no candidate.
-        kept, compared: at most so many, and never more than there are candidates; M = kept.
+        kept: at most so many, and never more than there are candidates; M = kept.
+        compared: see `kept`.
     """
     num_candidates = len(shortlist.hash_C)
     kept, compared = min(kept, num_candidates), min(max(compared, kept), num_candidates)

@@ -37,7 +37,8 @@ class RowGroups:
     def read(self) -> Shard:
         """Reads the rows.
 
-        Raises: TableError: a column is missing, of another type, or damaged; names the file.
+        Raises:
+            TableError: a column is missing, of another type, or damaged; names the file.
         """
         columns = ["sample_id", *(f"{m}{SUFFIX}" for m in self.modalities)]
         try:
@@ -71,7 +72,9 @@ def shards_of(
         files: paths of Parquet files of the EMBEDDING schema, in the order in which they are read.
         modalities: the two to pair; None = those of the first file.
 
-    Raises: InputError: the files hold other than two modalities. TableError: a file is not Parquet, or not whole.
+    Raises:
+        InputError: the files hold other than two modalities.
+        TableError: a file is not Parquet, or not whole.
     """
     footers = read_footers(files, filesystem)
     pair = modalities or _modalities(files[0], footers[0].schema.to_arrow_schema())

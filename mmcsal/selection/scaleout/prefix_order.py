@@ -29,7 +29,8 @@ def nested_order(
     """The picks by rank, int64 [P].
 
     Args:
-        order_C, max_passes: as in `swap_search`.
+        order_C: as in `swap_search`.
+        max_passes: as in `swap_search`.
     """
     if len(pick_P) <= MIN_NESTED:
         return order_after(graph, terms, pick_P, pick_P[:0])

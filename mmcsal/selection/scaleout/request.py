@@ -74,8 +74,9 @@ class Pool:
 def make_pool(request: Request, hash_N: np.ndarray) -> Pool:
     """Checks the request against the rows that there are.
 
-    Raises: InputError: ids that are unknown or in two lists, columns that are missing, a budget or quotas that no batch
-        can keep; with the numbers that clash.
+    Raises:
+        InputError: ids that are unknown or in two lists, columns that are missing, a budget or quotas that no batch can
+            keep; with the numbers that clash.
     """
     spec = request.spec
     if spec.labels is not None or spec.earlier:

@@ -87,7 +87,8 @@ def prepare(shard: Shard, bad_rows: str) -> tuple[Rows, ShardSummary]:
     Args:
         bad_rows: `error`, or `reject` to leave rows out whose vectors are missing, zero or not finite.
 
-    Raises: TableError: repeated or null ids; bad vectors, unless they are rejected; names the first ids.
+    Raises:
+        TableError: repeated or null ids; bad vectors, unless they are rejected; names the first ids.
     """
     if shard.ids.null_count:
         raise TableError(f"{shard.name}: column 'sample_id' has {shard.ids.null_count} nulls of {len(shard.ids)} rows")

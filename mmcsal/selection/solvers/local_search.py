@@ -71,8 +71,10 @@ def swap_search(
 
     Args:
         order_C: candidates in the order in which they are tried (by hash: no order of rows or ids is favoured).
-    Source: Schubert and Rousseeuw 2021 (FasterPAM): the loss of every removal is known, so a candidate is judged
-        against all picks in one look at its rows.
+
+    Source:
+        Schubert and Rousseeuw 2021 (FasterPAM): the loss of every removal is known, so a candidate is judged against
+        all picks in one look at its rows.
     """
     num_picks, num_rows = len(pick_P), len(graph.index_NJ)
     left = limits.budget - float(np.cumsum(terms.cost_C[pick_P])[-1]) if num_picks else 0.0

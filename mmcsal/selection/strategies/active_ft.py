@@ -9,7 +9,8 @@ The push of a vector is differentiated in that vector alone, as there. With s_i 
 u_p is (1 / NT) sum over the rows of p of s_i (m_p - z_i), m_p the mean of the u_q by their share of the push.
 Like `parametric`, a float method: it repeats itself on one kind of machine only.
 
-Source: Xie et al., "Active Finetuning: Exploiting Annotation Budget in the Pretraining-Finetuning Paradigm", CVPR 2023.
+Source:
+    Xie et al., "Active Finetuning: Exploiting Annotation Budget in the Pretraining-Finetuning Paradigm", CVPR 2023.
 """
 
 from typing import Annotated, Literal
@@ -55,7 +56,9 @@ def move(joint_ND: np.ndarray, start_PD: np.ndarray, fixed_LD: np.ndarray, spec:
     """The vectors after all steps, float64 [P, D], not of unit norm.
 
     Args:
-        joint_ND, start_PD, fixed_LD: unit rows, float32.
+        joint_ND: unit rows, float32.
+        start_PD: see `joint_ND`.
+        fixed_LD: see `joint_ND`.
     """
     theta_PD, adam = start_PD.astype(np.float64), Adam(start_PD.shape)
     for _ in range(spec.num_iterations):

@@ -2,7 +2,8 @@
 
 The gradient is that of the loss for the class which the classifier would guess.
 
-Source: Ash et al., "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds", ICLR 2020.
+Source:
+    Ash et al., "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds", ICLR 2020.
 """
 
 from typing import Annotated, Literal

@@ -2,7 +2,8 @@
 
 Draws are by dropout of the features (MC dropout): the same columns are left out for all samples of a draw.
 
-Source: Houlsby et al. 2011; Gal et al., "Deep Bayesian Active Learning with Image Data", ICML 2017.
+Source:
+    Houlsby et al. 2011; Gal et al., "Deep Bayesian Active Learning with Image Data", ICML 2017.
 """
 
 from typing import Annotated, Literal

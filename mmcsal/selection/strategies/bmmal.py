@@ -4,7 +4,8 @@ As in the authors' code. The contribution of a modality to the probability of a 
 where a modality left out is a zero vector, phi_1 = (p - p_without_1 + p_without_2 - p_without_both) / 2, as a share:
 |phi_1| / (|phi_1| + |phi_2|). Each modality's gradient is that of its own classifier for the class that both guess.
 
-Source: Shen et al., "Towards Balanced Active Learning for Multimodal Classification", ACM MM 2023.
+Source:
+    Shen et al., "Towards Balanced Active Learning for Multimodal Classification", ACM MM 2023.
 """
 
 from typing import Annotated, Literal

@@ -2,7 +2,8 @@
 
 DeepFool walks to the border in small steps; the classifier is linear here, so the distance is exact after one.
 
-Source: Ducoffe & Precioso, "Adversarial Active Learning for Deep Networks: a Margin Based Approach", 2018.
+Source:
+    Ducoffe & Precioso, "Adversarial Active Learning for Deep Networks: a Margin Based Approach", 2018.
 """
 
 from typing import Annotated, Literal

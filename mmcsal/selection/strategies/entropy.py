@@ -1,6 +1,7 @@
 """The `entropy` strategy: the samples whose class the classifier is least sure of, by the entropy of all classes.
 
-Source: Settles, "Active Learning Literature Survey", 2009.
+Source:
+    Settles, "Active Learning Literature Survey", 2009.
 """
 
 from typing import Annotated, Literal

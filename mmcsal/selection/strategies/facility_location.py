@@ -4,7 +4,8 @@ Lazy greedy over the whole kernel, every row against every row: the reference th
 for pools whose kernel fits into memory (two bytes a pair of rows). With `select.lambda_align=0` it is plain facility
 location.
 
-Source: Minoux 1978 (lazy greedy); Nemhauser, Wolsey and Fisher 1978 (its guarantee).
+Source:
+    Minoux 1978 (lazy greedy); Nemhauser, Wolsey and Fisher 1978 (its guarantee).
 """
 
 from typing import Annotated, Literal

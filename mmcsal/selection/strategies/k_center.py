@@ -2,7 +2,8 @@
 
 It covers every sample as well as can be, outliers first: strong with large budgets, weak with small ones.
 
-Source: Gonzalez 1985; Sener & Savarese, "Active Learning for CNNs: A Core-Set Approach", ICLR 2018.
+Source:
+    Gonzalez 1985; Sener & Savarese, "Active Learning for CNNs: A Core-Set Approach", ICLR 2018.
 """
 
 from typing import Annotated, Literal

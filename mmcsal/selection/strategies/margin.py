@@ -1,6 +1,7 @@
 """The `margin` strategy: the samples whose two likeliest classes are closest to each other.
 
-Source: Scheffer et al., "Active Hidden Markov Models for Information Extraction", 2001.
+Source:
+    Scheffer et al., "Active Hidden Markov Models for Information Extraction", 2001.
 """
 
 from typing import Annotated, Literal

@@ -8,7 +8,8 @@ kernel is the same for every budget and pool, not as wide as a pick's share of t
 The kernel is a table of integers, so gains are exact. With |x - s|^2 = 2 (1 - cos), its bandwidth, in units of a
 cosine, is sigma^2 / 2.
 
-Source: Bae et al., "Generalized Coverage for More Robust Low-Budget Active Learning", ECCV 2024.
+Source:
+    Bae et al., "Generalized Coverage for More Robust Low-Budget Active Learning", ECCV 2024.
 """
 
 from typing import Annotated, Literal

@@ -2,7 +2,8 @@
 
 What may be set of it: it is made of cells and of a merge, which are in `scaleout`.
 
-Source: Shen et al. 2024 (MMCSAL), arXiv 2412.09126.
+Source:
+    Shen et al. 2024 (MMCSAL), arXiv 2412.09126.
 """
 
 from typing import Annotated, Literal

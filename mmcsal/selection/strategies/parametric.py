@@ -29,7 +29,8 @@ BLAS); on another one a few picks may differ. Rounding hardly grows, as the step
 other chunks or float64 throughout the vectors moved by up to 2e-5, and none of 380 picks changed. What follows the
 vectors (nearest rows, ranks) is exact integers.
 
-Source: the closest reading of MMCSAL (Shen et al. 2024, arXiv 2412.09126), with the free vectors of ActiveFT.
+Source:
+    the closest reading of MMCSAL (Shen et al. 2024, arXiv 2412.09126), with the free vectors of ActiveFT.
 """
 
 from collections.abc import Iterator

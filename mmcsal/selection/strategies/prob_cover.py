@@ -3,7 +3,8 @@
 The radius is the largest for which 95% of the balls around samples are pure: all in them lie in one cluster of k-means,
 with as many clusters as classes are expected.
 
-Source: Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
+Source:
+    Yehuda et al., "Active Learning Through a Covering Lens", NeurIPS 2022.
 """
 
 import math

@@ -4,7 +4,8 @@ As in the authors' code: at most 500 clusters of k-means, those of 5 rows or few
 clusters as it takes. Typicality is the inverse mean square distance to the 20 nearest rows of the cluster that have no
 label and are not picked (half of the cluster, if that is less).
 
-Source: Hacohen et al., "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets", ICML 2022.
+Source:
+    Hacohen et al., "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets", ICML 2022.
 """
 
 from typing import Annotated, Literal

@@ -36,6 +36,7 @@ class ClipBatches:
             gray: hand out frames with one channel, for encoders that look at gray only: a third of memory and work.
             only: the ids of the clips to serve; of the files' others nothing is kept in memory. None = all.
             held_out: ids of clips that no epoch holds, besides those that the spec holds out.
+
         Raises:
             InputError: fewer clips than two per worker.
             TableError: a file is no CLIP table, or the files hold different clip shapes.
@@ -88,7 +89,8 @@ class ClipBatches:
     def epoch(self, epoch: int, *, rank: int = 0, num_workers: int = 1, first_step: int = 0) -> Iterator[ClipBatch]:
         """This worker's batches of one epoch, from `first_step` on.
 
-        Raises: InputError: the batch cannot be cut into equal shares of whole lanes.
+        Raises:
+            InputError: the batch cannot be cut into equal shares of whole lanes.
         """
         if self.num_lanes % num_workers:
             raise InputError(

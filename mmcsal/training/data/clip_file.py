@@ -30,7 +30,8 @@ def read_columns(path: str, filesystem: pyarrow.fs.FileSystem, columns: Sequence
 def tensor_bytes(path: str, filesystem: pyarrow.fs.FileSystem) -> tuple[int, ...]:
     """Bytes of each tensor of one clip, from the schema alone.
 
-    Raises: TableError: the file is no CLIP table.
+    Raises:
+        TableError: the file is no CLIP table.
     """
     schema = pq.read_schema(path, filesystem=filesystem)
     for name in TENSORS:

@@ -67,7 +67,8 @@ def read_index(
 ) -> ClipIndex:
     """The clips of `files`, which may be listed in any order, or those of them whose ids are in `only`.
 
-    Raises: TableError: a file is no CLIP table, or the files hold different clip shapes.
+    Raises:
+        TableError: a file is no CLIP table, or the files hold different clip shapes.
     """
     wanted = None if only is None else set(only)
     partitions: list[Partition] = []

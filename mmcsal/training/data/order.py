@@ -5,7 +5,8 @@ Partitions are shuffled and their clips cut into equal *lanes*; each lane fills 
 worker reads the lanes of its rows alone, so that all workers together read the corpus once an epoch. A lane mixes its
 clips within a window of neighbouring partitions, so that memory is bounded.
 
-Source: MosaicML Streaming (canonical nodes) for the idea of an order that a fixed number of lanes makes elastic.
+Source:
+    MosaicML Streaming (canonical nodes) for the idea of an order that a fixed number of lanes makes elastic.
 """
 
 from collections.abc import Sequence
@@ -36,8 +37,11 @@ class Lanes:
 def cut_lanes(spec: BatchSpec, num_clips: int, clip_bytes: int, num_workers: int) -> Lanes:
     """What the configuration asks for, or what a smaller corpus gives.
 
-    Args: num_clips: those that are trained on, of `clip_bytes` each.
-    Raises: InputError: they are fewer than two a worker.
+    Args:
+        num_clips: those that are trained on, of `clip_bytes` each.
+
+    Raises:
+        InputError: they are fewer than two a worker.
     """
     batch_size = min(spec.batch_size, num_clips)
     # A corpus of a few clips is no matter of reading: as many lanes as workers do.
@@ -59,7 +63,8 @@ def epoch_order(clips_of: Sequence[np.ndarray], lanes: Lanes, *, seed: int, epoc
 
     The ragged end of each lane is dropped; it holds other clips in every epoch.
 
-    Args: clips_of: of each partition, the places of its clips that are trained on.
+    Args:
+        clips_of: of each partition, the places of its clips that are trained on.
     """
     rng = np.random.default_rng((seed, epoch))
     shuffled = rng.permutation(len(clips_of))

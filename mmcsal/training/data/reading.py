@@ -32,7 +32,8 @@ class ClipReader:
     def __init__(
         self, partitions: Sequence[Partition], filesystem: pyarrow.fs.FileSystem, *, cache_bytes: int, gray: bool
     ):
-        """
+        """What it is made of.
+
         Args:
             cache_bytes: what has been read is kept up to so many.
             gray: frames with one channel, see `gray_bytes`.

@@ -127,7 +127,9 @@ def finetune_epoch(
         label_of: the class number of each sample.
         forward: `state.model` wrapped for several workers; None = unwrapped.
         on_step: called after each step with its figures.
-    Returns: as `run_epoch`, of the figures of `finetune_step`.
+
+    Returns:
+        as `run_epoch`, of the figures of `finetune_step`.
     """
 
     def step(batch: ClipBatch) -> None:
@@ -147,10 +149,14 @@ def finetune_step(
 ) -> dict[str, float]:
     """Trains on one batch and advances the state.
 
-    Args: as of `finetune_epoch`; the batch holds this worker's rows.
-    Returns: cross-entropy over this worker's rows, of both modalities and of each alone, `train_accuracy`,
-        `gradient_norm` before clipping, `learning_rate`.
-    Raises: MmcsalError: the gradient is not finite; the weights are as before the step.
+    Arguments as of `finetune_epoch`; the batch holds this worker's rows.
+
+    Returns:
+        cross-entropy over this worker's rows, of both modalities and of each alone, `train_accuracy`, `gradient_norm`
+        before clipping, `learning_rate`.
+
+    Raises:
+        MmcsalError: the gradient is not finite; the weights are as before the step.
     """
     state.model.train()
     (view,) = views_of(batch, state, state.spec.augment, num_views=1)
@@ -183,7 +189,8 @@ def losses_of(logits: Logits, label_B: Tensor) -> dict[str, Tensor]:
 def _clip_gradients(model: FusionClassifier, max_norm: float) -> Tensor:
     """Of what both modalities train, and of each layer beside it by itself: it must not steer the encoders.
 
-    Returns: the norm of the first, before.
+    Returns:
+        the norm of the first, before.
     """
     beside = [list(getattr(model, name).parameters()) for name in MODALITIES]
     for parameters in beside:

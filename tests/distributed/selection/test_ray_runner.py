@@ -15,7 +15,7 @@ from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.distributed.selection.checkpoint import digest
 from mmcsal.distributed.selection.ray_runner import select_over_ray
 from mmcsal.selection import MmcsalSpec, SelectSpec
-from mmcsal.selection.pipeline import MAX_BUCKET_ROWS, MAX_BUCKETS
+from mmcsal.selection.scaleout.cell_tree import MAX_BUCKET_ROWS, MAX_BUCKETS
 from mmcsal.selection.scaleout.parquet_shards import shard_bytes
 from mmcsal.selection.spec import Quota, TotalCost
 

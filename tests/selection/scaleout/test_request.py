@@ -72,8 +72,8 @@ def test_quotas_may_be_of_a_column_of_numbers():
     assert pool.attributes.codes(hash_ids(["s0", "s9"], salt="salt")).tolist() == [[-1, -1], [0, 1]]
     text = pool_of(columns={"cost": ["low"] * 5 + ["high"] * 5}, quotas=(Quota(column="cost", value="low", max=1),))
     assert text.attributes.cost_N is None
-    assert text.max_G.tolist() == [1]
-    assert pool_of(quotas=(quota("x", min=1),)).max_G.tolist() == [UNLIMITED]
+    assert text.limits.max_G.tolist() == [1]
+    assert pool_of(quotas=(quota("x", min=1),)).limits.max_G.tolist() == [UNLIMITED]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ def mask_mel(mel_BFT: Tensor, mask_BM4: Tensor) -> Tensor:
     Args:
         mask_BM4: (begin and width of a band, begin and width of a span), as shares of all bands and steps; a begin
             of b and a width of w hide the places in [b (1 - w), b (1 - w) + w).
-    Source: Park et al., "SpecAugment", Interspeech 2019.
+
+    Source:
+        Park et al., "SpecAugment", Interspeech 2019.
     """
     hidden_BFT = torch.zeros_like(mel_BFT, dtype=torch.bool)
     for axis, (begin, width) in ((1, (0, 1)), (2, (2, 3))):
@@ -80,7 +82,9 @@ def log_mel(audio_BL: Tensor, spec: LogMelSpec | None = None) -> Tensor:
 
     Args:
         audio_BL: waveforms in [-1, 1], float.
-    Raises: ValueError: not float [B, L], or shorter than one window.
+
+    Raises:
+        ValueError: not float [B, L], or shorter than one window.
     """
     spec = spec or LogMelSpec()
     if audio_BL.ndim != 2 or not audio_BL.is_floating_point() or audio_BL.shape[1] < spec.window_samples:

@@ -1,6 +1,7 @@
 """R(2+1)D-18: convolutions over space and over time in turn, so it sees how things move.
 
-Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", 2018.
+Source:
+    Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", 2018.
 """
 
 from typing import Literal
@@ -49,7 +50,8 @@ class R2plus1dVideo(nn.Module):
     def forward(self, video_BTHWC: Tensor) -> Tensor:
         """See the class.
 
-        Raises: ValueError: another shape, gray frames, or no frame at all.
+        Raises:
+            ValueError: another shape, gray frames, or no frame at all.
         """
         if video_BTHWC.ndim != 5 or video_BTHWC.shape[-1] != 3 or 0 in video_BTHWC.shape[1:]:
             raise ValueError(
