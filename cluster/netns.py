@@ -81,8 +81,8 @@ class Network:
 
 def _free_subnet() -> ipaddress.IPv4Network:
     """A subnet of 254 addresses that no route of this machine leads into."""
-    told = _ip("-4", "route", "show", "table", "all").split()
-    taken = [ipaddress.ip_network(word) for word in told if word[0].isdigit() and "/" in word]
+    routes = _ip("-4", "route", "show", "table", "all").split()
+    taken = [ipaddress.ip_network(word) for word in routes if word[0].isdigit() and "/" in word]
     # At random, so that processes that look at the same time rarely take the same one.
     subnets = random.sample(list(RANGE.subnets(new_prefix=24)), 256)
     for subnet in subnets:

@@ -43,8 +43,8 @@ DEMO_OVERRIDES = (
 )
 
 
-def _option(default: Any, name: str, told: str | None, **settings: Any) -> Any:
-    return field(default=default, metadata={"typer": typer.Option(default, name, help=told, **settings)})
+def _option(default: Any, name: str, description: str | None, **settings: Any) -> Any:
+    return field(default=default, metadata={"typer": typer.Option(default, name, help=description, **settings)})
 
 
 LABELS_HELP = ".csv or .parquet file with the columns sample_id and label; default: the labels of the manifest"

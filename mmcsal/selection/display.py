@@ -44,8 +44,8 @@ def as_pandas(table: pa.Table) -> "DataFrame":
     try:
         import pandas  # noqa: F401
     except ModuleNotFoundError as error:
-        told = "to_pandas needs pandas, which is not installed: pip install 'mmcsal[notebook]', or use .table (pyarrow)"
-        raise ModuleNotFoundError(told, name="pandas") from error
+        message = "to_pandas needs pandas, which is missing: pip install 'mmcsal[notebook]', or use .table (pyarrow)"
+        raise ModuleNotFoundError(message, name="pandas") from error
     return table.to_pandas()
 
 

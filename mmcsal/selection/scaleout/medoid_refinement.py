@@ -14,8 +14,8 @@ from mmcsal.selection.objective.terms import discounted
 from mmcsal.selection.scaleout.buckets import Bucket
 from mmcsal.selection.scaleout.plan import Plan
 
-MAX_JUDGING_ROWS = 4096  # rows of a pick's cluster that a medoid is judged by, those of lowest hash
-MAX_MEDOIDS = 1024  # of these, how many are tried, those nearest to the cluster's centre
+MAX_JUDGING_ROWS = 4096  # rows of a pick's territory that a medoid is judged by, those of lowest hash
+MAX_MEDOIDS = 1024  # of these, how many are tried, those nearest to the territory's centre
 
 
 def refine_medoids(bucket: Bucket, pick_hash_P: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -37,11 +37,11 @@ def _refine_in_cell(cell: Bucket, pick_P: np.ndarray, plan: Plan) -> np.ndarray:
     return cell.hash_N[moved]
 
 
-def _best_medoid(cell: Bucket, cluster: np.ndarray, pick: int, plan: Plan) -> int:
-    """The row of a cluster that adds most over it; the pick itself where nothing is better."""
+def _best_medoid(cell: Bucket, territory: np.ndarray, pick: int, plan: Plan) -> int:
+    """The row of a territory that adds most over it; the pick itself where nothing is better."""
     if cell.hash_N[pick] in plan.roles.forced_hash:
         return pick
-    judging = cluster[np.argsort(cell.hash_N[cluster])[:MAX_JUDGING_ROWS]]
+    judging = territory[np.argsort(cell.hash_N[territory])[:MAX_JUDGING_ROWS]]
     possible = np.sort(judging[_may_replace(cell, judging, pick, plan)])
     centre_1D = quantize(cell.joint_ND[judging].sum(axis=0, dtype=np.int64).astype(np.float64)[None] + 0.5)
     central = np.argsort(square_distances(cell.joint_ND[possible], centre_1D)[:, 0], kind="stable")[:MAX_MEDOIDS]
@@ -51,8 +51,8 @@ def _best_medoid(cell: Bucket, cluster: np.ndarray, pick: int, plan: Plan) -> in
     covered_CN = np.maximum(kernel_CN, np.maximum(cell.cover_N, cell.around_N)[judging])
     weights = cell.solver_weights(plan)
     gain_C = covered_CN.sum(axis=1, dtype=np.int64) if not len(weights) else covered_CN @ weights[judging]
-    # The bonus is in the unit of all routed rows, and the judging rows stand for the cluster.
-    gain_C = gain_C * len(cluster) // len(judging) + plan.objective.bonus(cell.score_N[tried], plan.scope.num_routed)
+    # The bonus is in the unit of all routed rows, and the judging rows stand for the territory.
+    gain_C = gain_C * len(territory) // len(judging) + plan.objective.bonus(cell.score_N[tried], plan.scope.num_routed)
     return int(tried[gain_C.argmax()])  # the first of equals: the pick, then the lowest id
 
 
