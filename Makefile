@@ -20,6 +20,10 @@ install: .venv/.installed
 demo: install
 	$(BIN)/mmcsal demo
 
+# Test processes share the cores: threads that wait for each other cost more than they bring.
+test test-quick: export OMP_NUM_THREADS := 1
+test test-quick: export OPENBLAS_NUM_THREADS := 1
+
 # Three files at a time, also on two cores: starting Ray and its nodes is mostly waiting.
 test: install
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder

@@ -93,6 +93,8 @@ def epochs_shown(look: Callable[[], tuple[int, str]], num_epochs: int, progress:
     finally:
         stop.set()
         thread.join()
+    num_done, note = look()  # epochs that ended after the thread had looked
+    progress(num_done, num_epochs, note)
 
 
 # A worker's side ------------------------------------------------------------------------------------------------

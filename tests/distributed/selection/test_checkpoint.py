@@ -57,7 +57,7 @@ def times_ns(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.cluster
-def test_bags_that_are_done_are_not_solved_again(tmp_path, pool_table, write_shards, monkeypatch):
+def test_buckets_that_are_done_are_not_solved_again(tmp_path, pool_table, write_shards, monkeypatch):
     pool = pool_table(NUM_ROWS).select(["sample_id", "video_embedding", "audio_embedding"])
     write_shards(tmp_path / "embeddings", pool, 3)
     out = RunDir(str(tmp_path / "out"))
