@@ -85,6 +85,11 @@ def quota_codes(quotas: Sequence[tuple[str, str]], column_by_name: Mapping[str, 
     return code_NQ
 
 
+def picks_by_quota(code_PQ: np.ndarray, num_quotas: int) -> np.ndarray:
+    """How many of these picks count for each quota, int64 [G]."""
+    return np.array([(code_PQ == g).any(axis=1).sum() for g in range(num_quotas)], np.int64)
+
+
 def check_quotas(
     quotas: Sequence[tuple[str, str]], min_G: np.ndarray, max_G: np.ndarray, code_NQ: np.ndarray, is_open_N: np.ndarray,
     is_forced_N: np.ndarray, num_picks: int, is_count: bool,

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmcsal.selection.objective.constraints import picks_by_quota
 from mmcsal.selection.scaleout.buckets import Candidates
 from mmcsal.selection.scaleout.neighbors import Shortlist, places_of
 from mmcsal.selection.scaleout.plan import SHORTLIST_PER_PICK, Plan
@@ -76,7 +77,7 @@ def share_out(plan: Plan, candidates: Candidates, shortlist: Shortlist) -> list[
     subproblems, need_G = [], plan.limits.min_G
     for number, buckets in enumerate(buckets_by_subproblem):
         mine = taken[subproblem_C[order[taken]] == number]
-        counts_G = np.array([(code_CQ[mine] == g).any(axis=1).sum() for g in range(len(plan.limits.max_G))], np.int64)
+        counts_G = picks_by_quota(code_CQ[mine], len(plan.limits.max_G))
         budget = float(np.cumsum(cost_C[mine])[-1]) if len(mine) else 0.0
         share = replace(one.allotment, budget=budget, max_G=counts_G, min_G=np.minimum(counts_G, need_G))
         subproblems.append(Subproblem(buckets, np.flatnonzero(subproblem_C == number), share))
@@ -132,6 +133,5 @@ def within_limits(plan: Plan, pool: Pool, hash_C: np.ndarray) -> np.ndarray:
 
 def lacking(plan: Plan, hash_P: np.ndarray) -> np.ndarray:
     """Picks that each quota still lacks."""
-    code_PQ = plan.attributes.codes(hash_P)
-    counts_G = np.array([(code_PQ == g).any(axis=1).sum() for g in range(len(plan.limits.min_G))], np.int64)
+    counts_G = picks_by_quota(plan.attributes.codes(hash_P), len(plan.limits.min_G))
     return np.maximum(plan.limits.min_G - counts_G, 0)
