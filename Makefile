@@ -50,6 +50,9 @@ check: lint docs test
 bench: install
 	$(BIN)/uv pip install -q --python $(BIN)/python --constraint constraints.txt --editable '.[run,dev,bench]'
 	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.decode
+	$(BIN)/python -m benchmarks.fuzz
+	$(BIN)/python -m benchmarks.media
 	$(BIN)/python -m benchmarks.mmssl
 	$(BIN)/python -m benchmarks.pretrain
 	$(BIN)/python -m benchmarks.pretrain_gpu

@@ -39,9 +39,14 @@ from benchmarks.outcome import arguments, finish
 from benchmarks.pools import Pool, mixture, shuffled
 
 OURS, KMEANS, ACTIVEFT = "select_pairs", "faiss_kmeans", "activeft"
-LARGE = [OURS, KMEANS, "k_center", "typiclust", ACTIVEFT, "random"]
-SMALL = [*LARGE, "apricot_facility_location", "submodlib_facility_location"]
-KMEANS_TARGET, ACTIVEFT_TARGET = 5, 200
+MIXED = {"separate": {"coverage": "separate"}, "three kernels": {"coverage": {"rho": 0.5}}}  # of `select_pairs`
+LARGE = [OURS, *MIXED, KMEANS, "k_center", "typiclust", ACTIVEFT, "random"]
+SMALL = [
+    *(method for method in LARGE if method not in MIXED),
+    "apricot_facility_location",
+    "submodlib_facility_location",
+]
+KMEANS_TARGET, ACTIVEFT_TARGET, MIXED_TARGET = 5, 200, 2.5
 NUM_ITERATIONS = peers.NUM_ACTIVEFT_ITERATIONS
 NUM_TIMED_ITERATIONS = max(3, NUM_ITERATIONS // 100)
 MAX_WHOLE_ROWS = 5000  # pools up to this many rows see all iterations of ActiveFT
@@ -91,10 +96,12 @@ def main() -> None:
     large = compare(LARGE, 10_000, 200, 1) if args.quick else compare(LARGE, 100_000, 1000, 3)
     small = {} if args.quick else compare(SMALL, 4000, 200, 1)
     faster = {peer: _ratio(large, peer) for peer in LARGE[1:-1]}
+    slowest = max(faster[name] for name in MIXED)
     ours, kmeans = large[OURS], large[KMEANS]
     checks = {
         f"{KMEANS_TARGET} times faster than faiss k-means": faster[KMEANS] >= KMEANS_TARGET,
         f"{ACTIVEFT_TARGET} times faster than ActiveFT": faster[ACTIVEFT] >= ACTIVEFT_TARGET,
+        f"coverage of two or three kernels takes at most {MIXED_TARGET} times as long": slowest <= MIXED_TARGET,
         "a higher objective than faiss k-means": ours["objective"] > kmeans["objective"],
         "a higher coverage than faiss k-means": ours["coverage"] > kmeans["coverage"],
     }
@@ -102,7 +109,8 @@ def main() -> None:
         f"time of faiss k-means / select_pairs: {faster[KMEANS]:.1f} (target {KMEANS_TARGET}), "
         f"objective {ours['objective']:.4f} against {kmeans['objective']:.4f}, "
         f"coverage {ours['coverage']:.4f} against {kmeans['coverage']:.4f}; "
-        f"ActiveFT / select_pairs: {faster[ACTIVEFT]:.0f} (target {ACTIVEFT_TARGET})"
+        f"ActiveFT / select_pairs: {faster[ACTIVEFT]:.0f} (target {ACTIVEFT_TARGET}); "
+        f"two or three kernels / one: at most {slowest:.2f} (target {MIXED_TARGET})"
     )
     finish("select", {} if args.quick else checks, {"large": large, "small": small, "faster": faster}, line, args)
 
@@ -116,7 +124,7 @@ def compare(methods: list[str], num_rows: int, budget: int, num_rounds: int) -> 
         for name, array in {"a": pool.a_ND, "v": pool.v_ND, "joint": joint_ND}.items():
             np.save(Path(folder) / f"{name}.npy", array)
         for round_ in range(num_rounds):
-            for method in methods if round_ == 0 else (OURS, KMEANS):
+            for method in methods if round_ == 0 else (OURS, *(m for m in MIXED if m in methods), KMEANS):
                 runs[method].append(_in_child(Job(method, Path(folder), budget)))
                 print(f"{method}, {num_rows} rows: {runs[method][-1].wall_s:.2f} s", flush=True)
     scores = runs[OURS][0].scores
@@ -125,7 +133,7 @@ def compare(methods: list[str], num_rows: int, budget: int, num_rounds: int) -> 
     figures = {}
     for method in methods:
         figures[method] = _costs(runs[method])
-        if runs[method][0].is_whole:
+        if runs[method][0].is_whole and method not in MIXED:  # those have an objective of their own
             figures[method] |= _worth(runs[method][0].result, joint_ND, is_shuffled_N, scores)
         _print_row(method, figures[method])
     return figures
@@ -134,7 +142,9 @@ def compare(methods: list[str], num_rows: int, budget: int, num_rounds: int) -> 
 def _print_row(method: str, row: dict[str, Any]) -> None:
     cost = f"{row['wall_s']:8.2f} s, CPU {row['cpu_s']:8.2f} s, {row['peak_mb']:5.0f} MB, others {row['others']:3.0%}"
     worth = f"time extrapolated from {NUM_TIMED_ITERATIONS} of {NUM_ITERATIONS} iterations, picks not judged"
-    if "objective" in row:
+    if method in MIXED:
+        worth = "an objective of its own"
+    elif "objective" in row:
         worth = (
             f"objective {row['objective']:.4f}, coverage {row['coverage']:.4f}, "
             f"{row['shuffled']:.1%} of the picks shuffled"
@@ -196,9 +206,9 @@ def _in_child(job: Job) -> Run:
 
 
 def _run(job: Job) -> Run:
-    names = ("a", "v") if job.method == OURS else ("joint",)
-    arrays = [np.load(job.folder / f"{name}.npy") for name in names]
-    run = _run_ours(job, arrays) if job.method == OURS else _run_peer(job, arrays[0])
+    is_ours = job.method == OURS or job.method in MIXED
+    arrays = [np.load(job.folder / f"{name}.npy") for name in (("a", "v") if is_ours else ("joint",))]
+    run = _run_ours(job, arrays) if is_ours else _run_peer(job, arrays[0])
     picks_P = run.result
     assert len(set(picks_P.tolist())) == len(picks_P) == job.budget, f"{job.method}: picks repeat or lack"
     return run
@@ -206,9 +216,11 @@ def _run(job: Job) -> Run:
 
 def _run_ours(job: Job, views: list[np.ndarray]) -> Run:
     from mmcsal import select_pairs
+    from mmcsal.selection import SelectSpec
 
-    select_pairs(*(view_ND[:OUR_WARM_UP_ROWS] for view_ND in views), min(job.budget, 100), seed=SEED)
-    run = _timed(lambda: select_pairs(*views, job.budget, seed=SEED))
+    config = SelectSpec.model_validate(MIXED.get(job.method, {}))
+    select_pairs(*(view_ND[:OUR_WARM_UP_ROWS] for view_ND in views), min(job.budget, 100), config=config, seed=SEED)
+    run = _timed(lambda: select_pairs(*views, job.budget, config=config, seed=SEED))
     picks_P = np.array([int(sample_id) for sample_id in run.result.sample_ids], np.int64)
     return replace(run, result=picks_P, scores=_scores(run.result))
 

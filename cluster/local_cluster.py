@@ -30,7 +30,7 @@ from cluster.autoscaling import HEAD_ENVIRONMENT, autoscaling_config  # noqa: E4
 from cluster.netns import Network  # noqa: E402
 from cluster.processes import environments, kill_all, marked_pids, ports_in_use, signal_all, wait_until  # noqa: E402
 
-START_LIMIT_S = 120
+START_LIMIT_S = 300  # on a busy machine too
 # How soon a loss is noticed. A node that died: 2 s; one that hangs or is cut off: 10 s (Ray's own: 15 and 65 s).
 # Without the keepalive a driver waits for minutes for an answer from a node that was cut off, though its loss is known.
 LOSS_SETTINGS = {
@@ -330,6 +330,8 @@ class LocalCluster:
         options = [f"--{name}-port={port}" for name, port in zip(names, ports, strict=False)]
         options += [f"--max-worker-port={ports[-1]}", f"--node-ip-address={self._address(number)}"]
         options += [f"--temp-dir={self.folder / str(number)}", f"--object-store-memory={OBJECT_STORE_BYTES}"]
+        # What workers print stays in their own files: to send it to drivers costs a process of each node.
+        options += ["--include-log-monitor=false"]
         node = Node(self, number, [*options, *arguments])
         self.nodes.append(node)
         try:

@@ -18,8 +18,20 @@ def environments() -> Iterator[tuple[int, list[str]]]:
 
 
 def marked_pids(mark: str) -> list[int]:
-    """Processes whose environment holds `mark`, a NAME=VALUE."""
-    return [pid for pid, environment in environments() if mark in environment]
+    """Processes whose environment holds `mark`, a NAME=VALUE, and children of theirs that are given none of it."""
+    marked = {pid for pid, environment in environments() if mark in environment}
+    return sorted(marked | {pid for pid in _all_pids() if _parent(pid) in marked})
+
+
+def _all_pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # gone
+        return None
 
 
 def kill_all(mark: str) -> None:

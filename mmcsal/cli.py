@@ -3,25 +3,29 @@
 """
 
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 try:
     import typer
 except ModuleNotFoundError as error:
     raise SystemExit("mmcsal: error: the command needs more than the library: pip install 'mmcsal[run]'") from error
 
-from mmcsal.contracts.errors import InputError, MmcsalError
+from mmcsal.contracts.errors import InputError, MmcsalError, on_one_line
+from mmcsal.import_path import leave_working_folder_out
+from mmcsal.redaction import redact_logs, redacted
 from mmcsal.storage import DEFAULT_RUN_DIR
 
 # Everything else is imported where it is used: `--help` and a wrong path answer at once.
 if TYPE_CHECKING:
     from mmcsal.config import RunConfig
-    from mmcsal.config_source import Content
+    from mmcsal.config_source import Content, Override
     from mmcsal.storage.rundir import RunDir
 
 app = typer.Typer(
@@ -47,6 +51,8 @@ def _option(default: Any, name: str, description: str | None, **settings: Any) -
     return field(default=default, metadata={"typer": typer.Option(default, name, help=description, **settings)})
 
 
+NO_TEXT = ("Cc", "Cs")  # of Unicode: control characters, and bytes that are no UTF-8
+NUMBER, DECIMAL = re.compile(r"0|[1-9][0-9]{0,15}"), re.compile(r"[0-9]{0,15}\.[0-9]{1,20}")
 LABELS_HELP = ".csv or .parquet file with the columns sample_id and label; default: the labels of the manifest"
 BUDGET_HELP = "how many to label: a count, or a fraction below 1; or cost=120, what the batch may cost in all"
 CONFIG_HELP = "YAML file; given more than once, later ones win; default: the run's own, else built-in"
@@ -58,7 +64,7 @@ class Options:
     """What may stand behind a command, in the order of `--help`; each command takes some of it."""
 
     overrides: list[str] | None = field(default=None, metadata={"typer": OVERRIDES})
-    corpus: str | None = _option(None, "--corpus", "folder of videos, or a .csv/.parquet manifest")
+    corpus: str | None = _option(None, "--corpus", "folder of videos, or a manifest: .csv, .tsv, .jsonl, .parquet")
     labels: str | None = _option(None, "--labels", LABELS_HELP)
     embeddings: str | None = _option(None, "--embeddings", "Parquet folder of any encoder")
     budget: str | None = _option(None, "--budget", BUDGET_HELP)
@@ -87,6 +93,7 @@ def _command(*names: str, called: str | None = None, **others: Any) -> Callable[
 
     def add(function: Command) -> Command:
         def command(**given: Any) -> None:
+            _check_texts(given)
             function(Options(**given))
 
         command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
@@ -94,6 +101,22 @@ def _command(*names: str, called: str | None = None, **others: Any) -> Callable[
         return function
 
     return add
+
+
+def _check_texts(given: dict[str, Any]) -> None:
+    """Refuses what no option means, whatever the command.
+
+    Raises:
+        InputError: an option is empty, or no text.
+    """
+    for name, value in given.items():
+        option = "KEY=VALUE" if name == "overrides" else f"--{name.replace('_', '-')}"
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not text.strip():
+                raise InputError(f"{option} is empty; give it a value, or leave it out")
+            allowed = "\n\t" if name == "overrides" else ""  # YAML may have lines
+            if isinstance(text, str) and any(category(c) in NO_TEXT and c not in allowed for c in text):
+                raise InputError(f"{option} {text!r} holds control characters, or no text at all; give it plain text")
 
 
 @_command("corpus", "budget", *COMMON)
@@ -179,18 +202,31 @@ def demo(options: Options) -> None:
 @_command("overrides", run_dir=typer.Option(DEFAULT_RUN_DIR, "--run-dir"))
 def status(options: Options) -> None:
     """Print what a run has done and is doing."""
+    others = [override for override in options.overrides or [] if not override.strip().startswith("storage.")]
+    if others:
+        raise InputError(f"status takes overrides of storage.* alone, not {others[0]!r}; leave it out")
     directory = _run_dir(options)
     if not directory.exists("status.json"):
         raise InputError(f"no run in {options.run_dir!r}: there is no status.json; give the --run-dir of a run")
     content = directory.read_json("status.json")
-    if content["state"] == "running" and not directory.is_held():
-        content |= {
-            "state": "stopped",
-            "message": "its process is gone; the same command goes on from what is committed",
-        }
-    typer.echo(f"{content['state']} (updated {content['updated_at']}) {content.get('message', '')}".rstrip())
-    for name, facts in content["stages"].items():
-        typer.echo(f"  {name:<9} " + ", ".join(f"{key} {value}" for key, value in facts.items() if value != ""))
+    stages, state = content.get("stages"), content.get("state")
+    if not isinstance(state, str) or not isinstance(stages, dict) or not all(map(_is_part, stages.values())):
+        raise InputError(
+            f"{directory.path('status.json')} is not what mmcsal has written: expected a state, and facts by stage; "
+            "delete it, the next command writes it anew"
+        )
+    if state == "running" and not directory.is_held():
+        state = "stopped"
+        content["message"] = "its process is gone; the same command goes on from what is committed"
+    told = f"{state} (updated {content.get('updated_at', '?')}) {content.get('message', '')}"
+    typer.echo(redacted(on_one_line(told)))
+    for name, facts in stages.items():
+        said = ", ".join(f"{key} {value}" for key, value in facts.items() if value != "")
+        typer.echo(f"  {on_one_line(name):<9} {on_one_line(redacted(said))}")
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _execute(
@@ -210,7 +246,7 @@ def _execute(
         config_paths: None = those of the user, or the one that the run was made with.
     """
     given, run_dir = _overrides(options, labels_of), options.out or options.run_dir
-    overrides = [*presets, *given, *(options.overrides or []), *([f"run_dir={run_dir}"] if run_dir else [])]
+    overrides = [*presets, *given, *(options.overrides or []), *([("run_dir", run_dir)] if run_dir else [])]
     paths = (options.config or _saved_config(options)) if config_paths is None else config_paths
     content = _content(paths, overrides, options, reads_corpus=stages is None or "manifest" in stages)
     from mmcsal.config import validated
@@ -219,13 +255,13 @@ def _execute(
 
 
 def _content(
-    paths: Sequence[str], overrides: Sequence[str], options: Options, *, reads_corpus: bool = False
+    paths: Sequence[str], overrides: Sequence["Override"], options: Options, *, reads_corpus: bool = False
 ) -> "Content":
     """What the configuration says; inputs that it names and that are not there are told before anything is loaded."""
     from mmcsal.config_source import read_content
     from mmcsal.early_checks import check_corpus_exists, check_embeddings_exist
 
-    content = read_content(paths, overrides)
+    content = read_content(paths, overrides, of_run=not options.config)
     if not options.print_config:
         check_embeddings_exist(content)
     if reads_corpus and not (options.print_config or options.check or content.get("embeddings")):
@@ -266,39 +302,50 @@ def _saved_config(options: Options) -> list[str]:
     return [f"{directory.uri}/config.yaml"] if directory.exists("config.yaml") else []
 
 
-def _overrides(options: Options, labels_of: str) -> list[str]:
-    """What the options say, as overrides of the configuration."""
+def _overrides(options: Options, labels_of: str) -> list["Override"]:
+    """What the options say, as values of the configuration: a path is what it says, whatever YAML would make of it."""
     if options.out and options.run_dir:
         raise InputError("--out and --run-dir name the same thing; give one of them")
     if options.embeddings and not (options.out or options.run_dir):
         raise InputError("--embeddings needs --out, the folder that the result is written to")
     paths = {"corpus": options.corpus, "embeddings": options.embeddings, f"{labels_of}.labels": options.labels}
-    return [*(f"{key}={_quoted_path(path)}" for key, path in paths.items() if path), *_budget_override(options.budget)]
+    given: list[Override] = [(key, _absolute(path)) for key, path in paths.items() if path]
+    return given if options.budget is None else [*given, ("select.budget", _budget(options.budget))]
 
 
-def _budget_override(budget: str | None) -> list[str]:
-    if budget is None:
-        return []
-    return [f"select.budget.{budget}" if "=" in budget else f"select.budget={budget}"]  # cost=120 is {cost: 120}
+def _budget(text: str) -> Any:
+    """A count, a fraction, or {cost: total}.
 
-
-def _quoted_path(path: str) -> str:
-    """As a YAML string: a path may hold colons, braces and quotes.
-
-    Absolute, since the configuration is saved with the run and used again from whatever folder.
+    Raises:
+        InputError: it is none of them.
     """
-    absolute = path if "://" in path else str(Path(path).expanduser().absolute())
-    return "'" + absolute.replace("'", "''") + "'"
+    number = text.removeprefix("cost=")
+    is_whole, is_plain = NUMBER.fullmatch(number) is not None, DECIMAL.fullmatch(number) is not None
+    if not (is_whole or is_plain):
+        raise InputError(
+            f"select.budget: --budget {text!r} is no budget; expected a count such as 500, a fraction below 1 such as "
+            "0.05, or cost=120"
+        )
+    value = int(number) if is_whole else float(number)
+    return value if number == text else {"cost": value}
+
+
+def _absolute(path: str) -> str:
+    """The configuration is saved with the run, and used again from whatever folder."""
+    return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def main(*arguments: Any) -> None:
     """Entry point of the command and of `jobs/`; `arguments` stand before those of the command line."""
+    leave_working_folder_out()
+    redact_logs()
     try:
         app([*arguments, *sys.argv[1:]], standalone_mode=True)
     except MmcsalError as error:
-        print(f"mmcsal: error: {error}", file=sys.stderr)
+        print(f"mmcsal: error: {on_one_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
-        traceback.print_exc()
-        print(f"mmcsal: unexpected {type(error).__name__}: {error}; the traceback is above", file=sys.stderr)
+        print(redacted(traceback.format_exc()), file=sys.stderr)
+        said = redacted(on_one_line(error))
+        print(f"mmcsal: unexpected {type(error).__name__}: {said}; the traceback is above", file=sys.stderr)
         sys.exit(1)

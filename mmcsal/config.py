@@ -26,6 +26,7 @@ from mmcsal.training.finetune.spec import FinetuneSpec
 from mmcsal.training.spec import PretrainSpec
 from mmcsal.tuning.spec import TuneSpec
 
+MAX_SEED = 2**32 - 1  # what every generator takes
 SAMPLE_RATE_READERS = (
     "model.audio.log_mel.sample_rate_hz",
     "pretrain.augment.sample_rate_hz",
@@ -64,7 +65,7 @@ class RunConfig(Spec):
     """Everything that a run depends on; saved with the run as `config.yaml`."""
 
     run_dir: str = DEFAULT_RUN_DIR
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     max_reject_fraction: float = Field(default=0.8, ge=0, le=1)
     corpus: CorpusSpec | None = None
     embeddings: str | None = None  # Parquet files of any encoder: the run then begins with `select`

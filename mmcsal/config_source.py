@@ -4,23 +4,28 @@ Apart from `config`, which imports every stage's spec and with them PyTorch: a w
 """
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.spec import Spec
 from mmcsal.datasets.manifest_file import MANIFEST_SUFFIXES
-from mmcsal.storage.uri import StorageSpec, open_uri
+from mmcsal.redaction import has_secret
+from mmcsal.safe_yaml import MAX_BYTES, parse_yaml
+from mmcsal.storage.uri import NO_SECRETS, StorageSpec, open_file
 
 Content = dict[str, Any]
+Override = str | tuple[str, Any]  # `dotted.key=YAML`, or a key and its very value
 Model = TypeVar("Model", bound=BaseModel)
 THE_CONFIGURATION = "the configuration"  # in errors, where no file is to blame
+_COMMENT = re.compile(r"(^|\s)#")
+MAX_INTEGER = 2**53  # beyond, JSON and floats lose the last digits
 
 
 class _StorageOnly(Spec):
@@ -29,22 +34,45 @@ class _StorageOnly(Spec):
     storage: StorageSpec = StorageSpec()
 
 
-def read_content(paths: Sequence[str], overrides: Sequence[str]) -> Content:
+def read_content(paths: Sequence[str], overrides: Sequence[Override], *, of_run: bool = False) -> Content:
     """The content of YAML files (later ones win) with `dotted.key=value` overrides on top.
 
+    Args:
+        of_run: the files lie in a run directory: whoever wrote it does not say where the next command writes, nor
+            which cluster it joins.
+
     Raises:
-        InputError: a file cannot be read, or an override has no `=`.
+        InputError: a file cannot be read, an override has no `=`, a URI carries a secret, a number is absurd.
     """
     storage = storage_of(overrides)
     content: Content = {}
     for path in paths:
         content = _merged(content, _read_yaml(path, storage))
+    if of_run:
+        content.pop("run_dir", None)
+        if isinstance(content.get("cluster"), dict):
+            content["cluster"].pop("address", None)
     for override in overrides:
         _apply_override(content, override)
+    for key, value in _values(content):
+        if isinstance(value, str) and has_secret(value):
+            raise InputError(f"{key}: {value!r} {NO_SECRETS}")
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
+            raise InputError(f"{key}: {_shortened(value)} is too large a number; expected at most {MAX_INTEGER}")
     return content
 
 
-def storage_of(overrides: Sequence[str]) -> StorageSpec:
+def _values(part: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """All values that are no parts, with their dotted keys."""
+    inside = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else None
+    if inside is None:
+        yield key, part
+        return
+    for name, value in inside:
+        yield from _values(value, f"{key}.{name}" if key else str(name))
+
+
+def storage_of(overrides: Sequence[Override]) -> StorageSpec:
     """How the overrides say object stores are reached: a configuration that lies on one cannot say it itself.
 
     Raises:
@@ -52,7 +80,7 @@ def storage_of(overrides: Sequence[str]) -> StorageSpec:
     """
     content: Content = {}
     for override in overrides:
-        if override.strip().startswith("storage"):
+        if isinstance(override, str) and override.strip().startswith("storage"):
             _apply_override(content, override)
     return validated_as(_StorageOnly, content, THE_CONFIGURATION).storage
 
@@ -66,7 +94,7 @@ def validated_as(model: type[Model], content: Content, where: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{where}: " + "; ".join(_describe(e, model) for e in error.errors())) from error
+        raise InputError(f"{where}: " + "; ".join(_descriptions(error, model))) from error
 
 
 def corpus_with_kind(corpus: Any) -> Any:
@@ -80,14 +108,13 @@ def corpus_with_kind(corpus: Any) -> Any:
 
 
 def _read_yaml(path: str, storage: StorageSpec) -> Content:
-    filesystem, place = open_uri(path, storage, what="config file")
     try:
-        with filesystem.open_input_file(place) as stream:
-            content = yaml.safe_load(stream.read().decode())
+        with open_file(path, storage, what="config file") as stream:
+            content = parse_yaml(stream.read(MAX_BYTES + 1))
     except OSError as error:
         raise InputError(f"config file {path!r} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"config file {path!r} is not YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise InputError(f"config file {path!r} is not YAML as a configuration needs it: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -107,36 +134,55 @@ def _are_parts(*values: Any) -> bool:
     return all(isinstance(value, dict) for value in values)
 
 
-def _apply_override(content: Content, override: str) -> None:
-    key, separator, value = override.partition("=")
-    if not separator or not key.strip():
-        raise InputError(f"override {override!r} is not of the form key=value, such as select.budget=0.05")
-    *parents, last = key.strip().split(".")
+def _apply_override(content: Content, override: Override) -> None:
+    key, value = override if isinstance(override, tuple) else _parsed(override)
+    *parents, last = key.split(".")
     for name in parents:
         if not isinstance(content.get(name), dict):
             content[name] = {}
         content = content[name]
+    content[last] = value
+
+
+def _parsed(override: str) -> tuple[str, Any]:
+    key, separator, value = override.partition("=")
+    key = key.strip()
+    if not separator or not all(key.split(".")):
+        raise InputError(f"override {override!r} is not of the form key=value, such as select.budget=0.05")
+    if _COMMENT.search(value) and not value.lstrip().startswith(("'", '"', "[", "{")):
+        raise InputError(f"override {override!r}: what stands behind # is a comment to YAML; put the value in quotes")
     try:
-        content[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"override {override!r}: the value is not YAML: {' '.join(str(error).split())}") from error
+        return key, parse_yaml(value)
+    except ValueError as error:
+        raise InputError(f"override {override!r}: the value is not YAML: {error}") from error
 
 
-def _describe(error: Any, model: type[BaseModel]) -> str:
-    key = _dotted(error["loc"], model)
-    if error["type"] != "extra_forbidden":
-        return f"{key}: {error['msg']}, got {_shortened(error['input'])}"
+def _descriptions(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+    """One for each key; pydantic tells of every member of a union by itself."""
+    errors_of_key: dict[str, list[Any]] = {}
+    for detail in error.errors(include_url=False):
+        errors_of_key.setdefault(_dotted(detail, model), []).append(detail)
+    for key, details in errors_of_key.items():
+        yield _describe(key, details, model)
+
+
+def _describe(key: str, details: list[Any], model: type[BaseModel]) -> str:
+    if all(detail["type"] != "extra_forbidden" for detail in details):
+        messages = dict.fromkeys(detail["msg"].removeprefix("Value error, ") for detail in details)
+        return f"{key}: {', or '.join(messages)}, got {_shortened(details[0]['input'])}"
     known = sorted(set(_dotted_keys(model)))
     close = [k for k in known if k.endswith(f".{key}")] or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     suggestion = " or ".join(map(repr, close[:3]))
     return f"unknown key {key!r}" + (f"; did you mean {suggestion}?" if close else "; see ray_config.yaml for all keys")
 
 
-def _dotted(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
-    """The key as the user wrote it: pydantic puts the kind of a union's member between the names."""
-    kinds = _kinds(model) - {key.split(".")[-1] for key in _dotted_keys(model)}
-    *parents, last = location
-    return ".".join(str(part) for part in [*(p for p in parents if p not in kinds), last])
+def _dotted(error: Any, model: type[BaseModel]) -> str:
+    """The key as the user wrote it: pydantic puts kinds and types of a union's members between the names."""
+    names = {key.split(".")[-1] for key in _dotted_keys(model)}
+    *parents, last = error["loc"] or (THE_CONFIGURATION,)
+    is_key = error["type"] == "extra_forbidden" or not parents or last in names or isinstance(last, int)
+    kept = [part for part in parents if isinstance(part, int) or part in names]
+    return ".".join(str(part) for part in [*kept, *([last] if is_key else [])])
 
 
 def _dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -144,17 +190,6 @@ def _dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield prefix + name
         for inner in _models_in(field.annotation):
             yield from _dotted_keys(inner, f"{prefix}{name}.")
-
-
-def _kinds(model: type[BaseModel]) -> set[str]:
-    """The values of all `kind` keys below a model."""
-    kinds: set[str] = set()
-    for name, field in model.model_fields.items():
-        if name == "kind":
-            kinds |= set(typing.get_args(field.annotation))
-        for inner in _models_in(field.annotation):
-            kinds |= _kinds(inner)
-    return kinds
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -32,6 +32,13 @@ def shared_ray() -> None:
     quiet_ray()
 
 
+def with_shared_ray() -> dict[str, str]:
+    """The environment of a command in a process of its own that is to use the `shared_ray` of this one."""
+    import ray
+
+    return {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+
+
 @pytest.fixture(scope="module")
 def own_ray() -> None:
     """The file starts a Ray of its own, in this process."""

@@ -1,6 +1,7 @@
 """The command as a user meets it: every bad input ends with its exit code and one line that says what to do."""
 
 import inspect
+import re
 import runpy
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from mmcsal.storage.rundir import RunDir
 
 JOBS = Path(__file__).parents[1] / "jobs"
 # What takes a second and more to import, or brings along what does.
-SLOW = "torch ray numba scipy pandas matplotlib av decord pyarrow.dataset mmcsal.config mmcsal.selection"
+SLOW = "torch ray numba scipy scipy.stats pandas matplotlib av decord pyarrow.dataset mmcsal.config mmcsal.selection"
 # Runs the command with the arguments behind it; the last line names what of SLOW was imported meanwhile.
 TELLING_IMPORTS = f"""
 import atexit, sys
@@ -113,6 +114,14 @@ def test_the_status_of_a_run_is_told_before_anything_slow_is_imported(imports, t
     assert imports("status", "--run-dir", "r")[1] == []
 
 
+def test_a_run_is_planned_before_anything_that_draws_or_does_statistics_is_imported(imports):
+    """Most commands never get there: a selection would wait longer for them than for its answer."""
+    told, imported = imports("run", "--check", "--corpus", "/videos")
+    assert "report    will run" in told
+    assert {"ray", "torch"} <= set(imported)
+    assert not {"scipy.stats", "matplotlib"} & set(imported)
+
+
 def test_slow_imports_would_be_seen(imports):
     assert "pyarrow.dataset" in imports("--help", before="import pyarrow.dataset")[1]
 
@@ -196,6 +205,59 @@ def test_status_tells_a_killed_run_from_a_running_one(mmcsal, tmp_path):
     assert "num_done 3" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["p1 #2", "123", "no", "x:", "1:30", "[a]", "it's mine: {2024}", "- list"])
+def test_a_run_directory_is_called_what_is_typed(mmcsal, name):
+    done = mmcsal("run", "--print-config", "--run-dir", name)
+    assert yaml.safe_load(done.stdout)["run_dir"] == name
+    assert name in mmcsal("run", "--check", "--corpus", "/videos", "--run-dir", name).stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("run|--run-dir|", "--run-dir is empty"),
+        ("run|--corpus| ", "--corpus is empty"),
+        ("select|--embeddings|", "--embeddings is empty"),
+        ("run|--config|", "--config is empty"),
+        ("run|--run-dir|a\nb", "control characters"),
+        ("run|run_dir=p1 #2", "behind # is a comment to YAML"),
+        ("run|seed=" + "9" * 26, "seed: 999"),
+        ("run|seed=5000000000", "seed: Input should be less than or equal to 4294967295"),
+        (
+            "run|select.include=3",
+            "select.include: Input should be a valid tuple, or Input should be a valid string, got 3",
+        ),
+        ("run|evaluate.groups=[]", "without 'random'"),
+        ("run|cluster.address=nonsense", "expected HOST:PORT"),
+        ("run|cluster.address=h:99999", "expected HOST:PORT"),
+        ("run|--corpus|s3://k:hidden@bucket/x", "corpus: 's3://***@bucket/x' carries"),
+        ("run|--run-dir|s3://k:hidden@bucket/x", "'s3://***@bucket/x' carries"),
+        ("run|storage.endpoint_url=http://k:hidden@host", "storage.endpoint_url: 'http://***@host' carries"),
+        ("run|corpus=ftp://h/x?token=hidden", "corpus: 'ftp://h/x?token=***' carries"),
+        ("status|select.budget=3", "status takes overrides of storage.* alone"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused(refused, tmp_path, arguments, told):
+    command, *rest = arguments.split("|")
+    message = refused(command, *rest, *(["--check"] if command != "status" else []))
+    assert told in message
+    assert "hidden" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"state": "done", "stages": {"a": 3}}'])
+def test_a_status_that_nobody_wrote_is_told(refused, tmp_path, content):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "status.json").write_text(content)
+    assert "status.json is not what mmcsal has written" in refused("status", "--run-dir", "r")
+
+
+def test_what_a_status_says_is_nothing_that_a_terminal_obeys(mmcsal, tmp_path):
+    status = Status(RunDir(str(tmp_path / "r")))
+    status.finish("failed", 2, "a\x1b[2J\nb http://k:hidden@host")
+    assert mmcsal("status", "--run-dir", "r").stdout.splitlines()[0].endswith("a?[2J b http://***@host")
+
+
 @pytest.mark.parametrize("name", ["it's mine: {2024}", "#1", "- list"])
 def test_a_path_of_awkward_characters_is_taken_as_it_is(mmcsal, tmp_path, name):
     done = mmcsal("run", "--print-config", "--corpus", name)
@@ -232,9 +294,15 @@ def test_a_total_cost_is_a_budget_too(mmcsal, tmp_path):
     assert yaml.safe_load(done.stdout)["select"]["budget"] == 9
 
 
-@pytest.mark.parametrize("budget", ["0", "1.0", "many", "cost=0", "cost=many", "hours=3"])
+@pytest.mark.parametrize(
+    "budget",
+    ["0", "1.0", "many", "cost=0", "cost=many", "hours=3", "1:30", "010", "1_000", "0x10", "-1", "1e2", "cost=1:30"],
+)
 def test_an_impossible_budget(refused, budget):
-    assert "select.budget" in refused("select", "--check", "--budget", budget)
+    message = refused("select", "--check", "--budget", budget)
+    assert "select.budget: " in message
+    assert "expected a count" in message
+    assert not re.search("Spec|TotalCost|constrained|function", message), "names of classes"
 
 
 @pytest.mark.parametrize("job", sorted(path.name for path in JOBS.glob("[a-z]*.py")))

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from mmcsal.config import RunConfig, load_config, to_yaml
+from mmcsal.config_source import read_content
 from mmcsal.contracts.errors import InputError
 
 DEFAULTS = Path(__file__).parents[1] / "ray_config.yaml"
@@ -60,6 +61,16 @@ def test_a_resolved_config_loads_to_itself(tmp_path):
     config = load_config(None, ["corpus=/videos", "select.budget=0.1", "pretrain.objective.preset=paper", "seed=3"])
     (tmp_path / "c.yaml").write_text(to_yaml(config))
     assert load_config(str(tmp_path / "c.yaml")) == config
+
+
+def test_the_configuration_of_a_run_says_neither_where_to_write_nor_which_cluster_to_join(tmp_path):
+    (tmp_path / "c.yaml").write_text("{run_dir: /elsewhere, cluster: {address: evil:6379, num_cpus: 3}, seed: 4}")
+    content = read_content([str(tmp_path / "c.yaml")], ["seed=5"], of_run=True)
+    assert content == {"cluster": {"num_cpus": 3}, "seed": 5}
+    assert (
+        read_content([str(tmp_path / "c.yaml")], ["cluster.address=mine:1"], of_run=True)["cluster"]["address"]
+        == "mine:1"
+    )
 
 
 def test_values_are_frozen():

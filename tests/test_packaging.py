@@ -38,6 +38,7 @@ GROUPS_OF = {
     "mmcsal/__init__.py": ("",),
     "mmcsal/contracts": ("",),
     "mmcsal/storage": ("",),
+    "mmcsal/media/backends/torchcodec.py": ("", "run", "torchcodec"),
     "mmcsal/selection": ("", "notebook"),
     **{f"mmcsal/metrics/{name}.py": ("",) for name in OF_A_SPACE},
     **{f"mmcsal/{name}": ("", "train") for name in ("losses", "metrics", "models", "tensors", "training")},

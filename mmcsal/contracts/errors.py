@@ -3,16 +3,21 @@
 Every message says what was wrong, where (file, key, sample), what was expected and what to do.
 """
 
+from mmcsal.redaction import redacted
 
-def on_one_line(error: BaseException) -> str:
-    """What an error of somebody else says, to stand within a line of ours."""
-    return " ".join(str(error).split())
+
+def on_one_line(error: BaseException | str) -> str:
+    """What an error of somebody else says, to stand within a line of ours, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(error).split()))
 
 
 class MmcsalError(Exception):
-    """Base of all errors that are written for the reader; shown as one line, without a traceback."""
+    """Base of all errors that are written for the reader; shown as one line, without a traceback and secrets."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
 
 
 class InputError(MmcsalError):

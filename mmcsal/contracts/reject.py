@@ -15,11 +15,15 @@ class Reason(StrEnum):
     NO_AUDIO = "no_audio"  # a container without an audio stream
     TOO_SHORT = "too_short"  # less than `media.min_duration_s` of video or audio
     DECODE_ERROR = "decode_error"  # the streams are there, their data are damaged or cut off
+    TOO_LARGE = "too_large"  # more pixels, frames, streams or memory than the limits of `media` allow
+    CHANGED = "changed"  # the file is no longer the one that the manifest was made of
     TIMEOUT = "timeout"  # the decoder took longer than `media.timeout_s`
     CRASH = "crash"  # the decoder process died
     MISSING_MODALITY = "missing_modality"  # an embedding of one modality without the other
     ZERO_VECTOR = "zero_vector"  # an embedding without a direction
     NOT_FINITE = "not_finite"  # an embedding with NaN or infinite values
+    BAD_NAME = "bad_name"  # the name of the file is not UTF-8: no table can hold it
+    UNREADABLE_FOLDER = "unreadable_folder"  # a folder of the corpus that may not be listed: what is in it is not known
 
 
 REJECT = pa.schema(

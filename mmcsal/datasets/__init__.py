@@ -1,6 +1,6 @@
 """What turns a source into a manifest: one dataset a file, each a frozen spec over a function.
 
-To add one: its file, its line in `CorpusSpec` and in `build_manifest`, its test.
+To add one: its file, its line in `CorpusSpec` and in `read_corpus`, its test.
 
 Shape suffixes beside those of `mmcsal.contracts`:
 
@@ -18,29 +18,44 @@ from pydantic import Field
 
 from mmcsal.datasets.folder import FolderSpec, read_folder
 from mmcsal.datasets.manifest_file import ManifestFileSpec, read_manifest_file
+from mmcsal.datasets.scan import Scan
 from mmcsal.datasets.synthetic.corpus import SyntheticSpec, read_synthetic
 from mmcsal.storage.uri import StorageSpec
 
 CorpusSpec = Annotated[FolderSpec | ManifestFileSpec | SyntheticSpec, Field(discriminator="kind")]
 
-__all__ = ["CorpusSpec", "FolderSpec", "ManifestFileSpec", "SyntheticSpec", "build_manifest"]
+__all__ = ["CorpusSpec", "FolderSpec", "ManifestFileSpec", "Scan", "SyntheticSpec", "build_manifest", "read_corpus"]
 
 
-def build_manifest(spec: CorpusSpec, storage: StorageSpec | None = None) -> pa.Table:
-    """The MANIFEST table of a corpus, sorted by sample_id: the same whatever order files or rows are listed in.
+def read_corpus(spec: CorpusSpec, storage: StorageSpec | None = None, *, has_hashes: bool = True) -> Scan:
+    """The MANIFEST of a corpus, sorted by sample_id: the same whatever order files or rows are listed in; and a count
+    of what is left out of it.
 
-    `storage` says how object stores are reached, where the corpus lies on one.
     A synthetic corpus that is not on disk yet is rendered first (seconds to minutes, in worker processes).
+
+    Args:
+        spec: the corpus.
+        storage: how object stores are reached, where the corpus lies on one.
+        has_hashes: whether media are opened for their content hashes; without, a corpus is only listed.
 
     Raises:
         InputError: the source is missing, empty or malformed; the message names the place and what to do.
     """
     match spec:
         case FolderSpec():
-            return read_folder(spec, storage)
+            return read_folder(spec, storage, has_hashes=has_hashes)
         case ManifestFileSpec():
-            return read_manifest_file(spec, storage)
+            return read_manifest_file(spec, storage, has_hashes=has_hashes)
         case SyntheticSpec():
             return read_synthetic(spec)
         case _:
             assert_never(spec)
+
+
+def build_manifest(spec: CorpusSpec, storage: StorageSpec | None = None) -> pa.Table:
+    """The MANIFEST table of `read_corpus` alone.
+
+    Raises:
+        InputError: see `read_corpus`.
+    """
+    return read_corpus(spec, storage).manifest

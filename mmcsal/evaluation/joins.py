@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from pyarrow import fs
 
 from mmcsal.contracts.embedding import SUFFIX, read_vectors
@@ -16,6 +15,7 @@ from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import check_unique_ids
 from mmcsal.evaluation.samples import Samples, labeled, unlabeled
 from mmcsal.storage.rundir import RunDir
+from mmcsal.storage.tables import Rows, rows_of
 
 NUM_NAMED = 3
 MIN_CLASSES = 2
@@ -89,11 +89,11 @@ def labeled_clips(table: pa.Table, run_dir: RunDir, *, where: str) -> tuple[Samp
     return samples, [warning] if rejected else []
 
 
-def _without(ids: pa.Array | pa.ChunkedArray, source: ds.Dataset) -> pa.Array | pa.ChunkedArray:
+def _without(ids: pa.Array | pa.ChunkedArray, source: Rows) -> pa.Array | pa.ChunkedArray:
     """Those of the ids that are not in the column sample_id of a table."""
     if isinstance(ids, pa.ChunkedArray):
         ids = ids.combine_chunks()
-    there = source.to_table(columns=["sample_id"], filter=ds.field("sample_id").isin(ids))["sample_id"]
+    there = source.to_table(columns=["sample_id"], filter=pc.field("sample_id").isin(ids))["sample_id"]
     return ids.filter(pc.call_function("invert", [_is_in(ids, there)]))
 
 
@@ -107,7 +107,7 @@ def embedded_samples(files: Sequence[str], filesystem: fs.FileSystem, limit: int
     Raises:
         TableError: embeddings that break their schema.
     """
-    ids = ds.dataset(list(files), filesystem=filesystem, format="parquet").to_table(columns=["sample_id"])["sample_id"]
+    ids = rows_of(files, filesystem, where="embeddings").to_table(columns=["sample_id"])["sample_id"]
     lowest = np.argsort(hash_ids(ids.to_pylist(), salt="tune"), kind="stable")[:limit]
     found, _ = _embeddings_of(ids.take(lowest), files, filesystem)
     return unlabeled(found["sample_id"].to_pylist(), *_views(found))
@@ -134,7 +134,7 @@ def in_other_embeddings(samples: Samples, files: Sequence[str], filesystem: fs.F
 
 def _embeddings_of(ids: pa.Array | pa.ChunkedArray, files: Sequence[str], filesystem) -> tuple[pa.Table, int]:
     """The embedded samples among these ids, and how many samples are embedded in all."""
-    source = ds.dataset(list(files), filesystem=filesystem, format="parquet")
+    source = rows_of(files, filesystem, where="embeddings")
     vectors = [name for name in source.schema.names if name.endswith(SUFFIX)]
     if len(vectors) != 2 or "sample_id" not in source.schema.names:
         raise TableError(
@@ -142,7 +142,7 @@ def _embeddings_of(ids: pa.Array | pa.ChunkedArray, files: Sequence[str], filesy
         )
     if isinstance(ids, pa.ChunkedArray):
         ids = ids.combine_chunks()
-    found = source.to_table(columns=["sample_id", *vectors], filter=ds.field("sample_id").isin(ids))
+    found = source.to_table(columns=["sample_id", *vectors], filter=pc.field("sample_id").isin(ids))
     check_unique_ids(found["sample_id"], name="embeddings")
     return found, source.count_rows()
 

@@ -79,8 +79,8 @@ class EvaluateSpec(Spec):
     contenders: tuple[Contender, ...] = ()  # further ones
     # Shares of the pool that is left when the test split is taken out, or counts; rising.
     budgets: tuple[Count | Fraction, ...] = (0.01, 0.05, 0.1, 0.2)
-    num_seeds: Annotated[int, Field(ge=1)] = 10
-    first_seed: Annotated[int, Field(ge=0)] = 0
+    num_seeds: Annotated[int, Field(ge=1, le=10_000)] = 10
+    first_seed: Annotated[int, Field(ge=0, le=2**31)] = 0
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 1 / 3  # of each class
     probe_c: Annotated[float, Field(gt=0)] = 10.0  # inverse of the regularisation of the classifier
 
@@ -97,6 +97,11 @@ class EvaluateSpec(Spec):
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"contenders {', '.join(repeated)} are named twice")
+        if BASELINE not in names:
+            raise ValueError(
+                f"groups and contenders are {names or 'empty'}, without {BASELINE!r}, with which the others are "
+                "compared; add the group cold_start, or a contender of that name"
+            )
         return self
 
     @property

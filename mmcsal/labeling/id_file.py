@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 
-from mmcsal.contracts.errors import InputError, on_one_line
+from mmcsal.contracts.errors import InputError, TableError, on_one_line
 from mmcsal.labeling.label_file import read_rows
-from mmcsal.storage.uri import StorageSpec, open_uri
+from mmcsal.storage.uri import StorageSpec, open_file
 
 
 def read_ids(path: str, storage: StorageSpec | None = None, *, key: str) -> tuple[str, ...]:
@@ -16,11 +16,10 @@ def read_ids(path: str, storage: StorageSpec | None = None, *, key: str) -> tupl
     Raises:
         InputError: the file cannot be read, has no column of ids, or some are null.
     """
-    filesystem, root = open_uri(path, storage, what=key)
     try:
-        with filesystem.open_input_file(root) as stream:
-            if root.lower().endswith((".parquet", ".csv")):
-                table = read_rows(stream, root, "sample_id")
+        with open_file(path, storage, what=key) as stream:
+            if path.lower().endswith((".parquet", ".csv")):
+                table = read_rows(stream, path, "sample_id")
             else:
                 lines = stream.read().decode("utf-8-sig").splitlines()
                 table = pa.table({"sample_id": [line.strip() for line in lines if line.strip()]})
@@ -29,7 +28,7 @@ def read_ids(path: str, storage: StorageSpec | None = None, *, key: str) -> tupl
                 f"{key}: {path!r} has no column 'sample_id'; found {table.column_names}; rename the one of ids"
             )
         ids = table["sample_id"].cast(pa.string())
-    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, TableError) as error:
         raise InputError(
             f"{key}: {path!r} cannot be read: {on_one_line(error)}; give a .txt (one id a line), or a .csv or "
             ".parquet file with a column 'sample_id'"

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 from pyarrow import csv
 
 from mmcsal.contracts.errors import InputError, on_one_line
-from mmcsal.storage.uri import StorageSpec, is_of_service, open_uri
+from mmcsal.storage.csv_cells import plain
+from mmcsal.storage.tables import Rows, read_table
+from mmcsal.storage.uri import StorageSpec, is_of_service, open_file
 
 NUM_NAMED = 3
 
@@ -20,7 +20,7 @@ def labels_of(
     label: str,
     aligned: str,
     section: str,
-    manifest: Callable[[], ds.Dataset],
+    manifest: Callable[[], Rows],
 ) -> tuple[pa.Table, str]:
     """The labels of the file that is named, else of the manifest; and where they come from, for errors.
 
@@ -59,10 +59,9 @@ def read_labels(
     Raises:
         InputError: the file cannot be read, a column is missing, or two labels of one sample differ.
     """
-    filesystem, place = open_uri(path, storage, what="labels")
     try:
-        with filesystem.open_input_file(place) as stream:
-            table = read_rows(stream, place, "sample_id", label)
+        with open_file(path, storage, what="labels") as stream:
+            table = read_rows(stream, path, "sample_id", label)
         missing = [name for name in ("sample_id", label) if name not in table.column_names]
         if missing:
             raise InputError(
@@ -85,9 +84,14 @@ def read_labels(
 def read_rows(stream: pa.NativeFile, place: str, *text_columns: str) -> pa.Table:
     """A .parquet file, else a .csv file whose `text_columns` are strings even where they look like numbers."""
     if place.lower().endswith(".parquet"):
-        return pq.read_table(stream)
+        return read_table(stream, where=place)
     text = csv.ConvertOptions(column_types=dict.fromkeys(text_columns, pa.string()))
-    return csv.read_csv(stream, convert_options=text)
+    table = csv.read_csv(stream, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=text)
+    # selection.csv marks what a spreadsheet would run; who labels it hands the mark in again.
+    for name in set(text_columns) & set(table.column_names):
+        texts = [None if cell is None else plain(cell) for cell in table[name].to_pylist()]
+        table = table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
+    return table
 
 
 def _one_each(table: pa.Table, path: str) -> pa.Table:

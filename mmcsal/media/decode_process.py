@@ -1,24 +1,25 @@
-"""A decoder in a child process that can hang, crash or leak without harm to the job.
+"""A decoder in a child process that can hang, crash, leak or be taken over without harm to the job.
 
 The child lives on from clip to clip, so the price is one start per `recycle_after_clips` clips. A request is
-always waiting in the child's socket while it works, so it never idles.
+always waiting in the child's socket while it works, so it never idles. What it may do is in `guard`: it has none of
+this process's environment, so none of its credentials, and nothing that it says is run here.
 """
 
 import os
-import pickle
+import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from multiprocessing.connection import Connection
 from types import TracebackType
 
 from mmcsal.contracts.reject import Reason
-from mmcsal.media.decode import Clip, Source, decode_clip
+from mmcsal.import_path import is_trusted
+from mmcsal.media.decode import Clip, Source
+from mmcsal.media.guard.wire import Channel, WireError, receive_result, request_of
 from mmcsal.media.probe import MediaError
 from mmcsal.media.spec import MediaSpec
 
@@ -26,9 +27,13 @@ from mmcsal.media.spec import MediaSpec
 NUM_IN_FLIGHT = 2
 NUM_CRASHES_ALLOWED = 1
 START_TIMEOUT_S = 120.0
-READY = "ready"
 Request = tuple[Source | MediaError, int]  # and how often it has crashed the child
-PROGRAM = "from mmcsal.media.decode_process import serve; serve({fd})"
+PROGRAM = "from mmcsal.media.guard.child import serve; serve({fd})"
+# -I: neither the working folder nor the environment says where modules lie; the worker does, before any is loaded.
+BEGIN = "import sys; sys.path[:] = sys.argv[1:]\n"
+# All of the environment that a child is given; no credentials are here.
+PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TZ")  # decord reads PATH
+SETTINGS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "DECORD_LOG_LEVEL": "fatal"}
 
 
 class DecodeProcess:
@@ -38,7 +43,8 @@ class DecodeProcess:
         """`program` is the Python text that the child runs; `{fd}` in it is the child's end of the socket."""
         self._spec, self._program = spec, program
         self._child: subprocess.Popen | None = None
-        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+        self.layers: list[str] = []  # of protection that the child has beside its limits
         self._num_served = 0
         # Seconds that the child worked on the result that `map` gave last; where it hung or died, those until that.
         self.last_decode_s = 0.0
@@ -73,102 +79,82 @@ class DecodeProcess:
 
     def _next_result(self, waiting: deque[Request], in_flight: deque[Request]) -> Clip | MediaError:
         """Sends what may be sent, then waits for the result of the first request in flight."""
-        connection = self._connect()
+        channel = self._connect()
         begun_s = time.perf_counter()
         try:
             while waiting and len(in_flight) < NUM_IN_FLIGHT and not (in_flight and self._recycle_is_due()):
-                in_flight.append(waiting[0])
-                connection.send(waiting.popleft()[0])
-                self._num_served += 1
-            if connection.poll(self._spec.timeout_s):
-                result, self.last_decode_s = pickle.loads(connection.recv_bytes())
-                return result
-            self.last_decode_s = time.perf_counter() - begun_s
-            return MediaError(Reason.TIMEOUT, f"no clip after media.timeout_s = {self._spec.timeout_s:g} s")
+                in_flight.append(waiting.popleft())
+                self._send(channel, in_flight[-1][0])
+            first, _ = in_flight[0]
+            if isinstance(first, MediaError):
+                self.last_decode_s = 0.0
+                return first
+            result, self.last_decode_s = receive_result(channel, self._spec, self._spec.timeout_s)
+            return result
+        except TimeoutError:
+            problem = MediaError(Reason.TIMEOUT, f"no clip after media.timeout_s = {self._spec.timeout_s:g} s")
+        except WireError as error:
+            problem = MediaError(Reason.CRASH, f"the decoder process answered with what is no clip: {error}")
         except (EOFError, OSError):
-            self.last_decode_s = time.perf_counter() - begun_s
             code = self._child.wait() if self._child else None
-            return MediaError(Reason.CRASH, f"the decoder process died (exit status {code})")
+            problem = MediaError(Reason.CRASH, f"the decoder process died ({self._how(code)})")
+        self.last_decode_s = time.perf_counter() - begun_s
+        return problem
+
+    def _how(self, code: int | None) -> str:
+        """What an exit status means: -11 is the signal SIGSEGV."""
+        if code is None or code >= 0:
+            return f"exit status {code}"
+        if code == -signal.SIGABRT:  # C++ ends so where there is no memory left
+            limit = f"media.decoder_memory_bytes = {self._spec.decoder_memory_bytes}"
+            return f"SIGABRT, as where a file needs more memory than {limit}"
+        return next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
+
+    def _send(self, channel: Channel, source: Source | MediaError) -> None:
+        if isinstance(source, Source):
+            header, descriptors = request_of(source)
+            channel.send(header, descriptors=descriptors)
+            self._num_served += 1
 
     def _recycle_is_due(self) -> bool:
         return self._num_served >= self._spec.recycle_after_clips
 
-    def _connect(self) -> Connection:
-        if self._connection is None:
+    def _connect(self) -> Channel:
+        if self._channel is None:
             ours, theirs = socket.socketpair()
-            program = self._program.format(fd=theirs.fileno())
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "DECORD_LOG_LEVEL": "fatal"}
+            program = BEGIN + self._program.format(fd=theirs.fileno())
+            environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
             self._child = subprocess.Popen(
-                [sys.executable, "-c", program], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
+                [sys.executable, "-I", "-c", program, *filter(is_trusted, sys.path)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=environment | SETTINGS,
             )
             theirs.close()
-            self._connection = Connection(ours.detach())
-            self._connection.send(self._spec)
+            self._channel = Channel(ours)
             self._num_served = 0
-            self._wait_until_ready()
-        return self._connection
+            self._wait_until_ready(self._channel)
+        return self._channel
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, channel: Channel) -> None:
         """The child's imports are not the first file's fault."""
-        assert self._connection is not None
         try:
-            if self._connection.poll(START_TIMEOUT_S) and self._connection.recv() == READY:
-                return
-        except (EOFError, OSError):
-            pass
-        self.close()
-        raise RuntimeError("the decoder process did not start; its own message stands above in this log")
+            channel.send(self._spec.model_dump())
+            self.layers = channel.receive(START_TIMEOUT_S)[0]["layers"]
+        except (EOFError, OSError, WireError, KeyError):
+            self.close()
+            raise RuntimeError("the decoder process did not start; its own message stands above in this log") from None
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        if self._channel is not None:
+            self._channel.close()
         if self._child is not None:
             self._child.kill()
             self._child.wait()
-        self._connection = self._child = None
+        self._channel = self._child = None
 
     def __enter__(self) -> "DecodeProcess":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def serve(file_descriptor: int) -> None:
-    """The child: answers requests until its parent goes away."""
-    import av.logging
-    import decord
-
-    # Their complaints about broken files would drown the job's log; the reject row has the message.
-    decord.logging.set_level(decord.logging.QUIET)
-    av.logging.set_level(av.logging.PANIC)
-    threading.Thread(target=_exit_with_parent, args=[os.getppid()], daemon=True).start()
-    connection = Connection(file_descriptor)
-    spec = connection.recv()
-    connection.send(READY)
-    while True:
-        try:
-            source = connection.recv()
-        except EOFError:
-            return
-        begun_s = time.perf_counter()
-        result = _decode(source, spec)
-        connection.send_bytes(pickle.dumps((result, time.perf_counter() - begun_s), protocol=5))
-
-
-def _decode(source: Source | MediaError, spec: MediaSpec) -> Clip | MediaError:
-    if isinstance(source, MediaError):
-        return source
-    try:
-        return decode_clip(source, spec)
-    except MediaError as error:
-        return error
-    except Exception as error:  # a decoder's surprise is this file's reject, not the job's end
-        return MediaError(Reason.DECODE_ERROR, f"{type(error).__name__}: {error}")
-
-
-def _exit_with_parent(parent: int) -> None:
-    """A hung decoder cannot see its socket close; so a thread looks whether the parent is still there."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)

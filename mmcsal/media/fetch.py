@@ -9,10 +9,10 @@ import re
 import shutil
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from pyarrow import fs
@@ -20,6 +20,7 @@ from pyarrow import fs
 from mmcsal.contracts.reject import Reason
 from mmcsal.media.decode import Clip, Source
 from mmcsal.media.probe import MediaError
+from mmcsal.storage.content import combine_hashes, hash_listed
 from mmcsal.storage.uri import StorageSpec, open_uri, scheme_of
 
 Decode = Callable[[Iterable[Source | MediaError]], Iterator[Clip | MediaError]]
@@ -60,7 +61,8 @@ class _Fetched:
         self._storage = storage
         self._num_uses = Counter(uri for source in sources for uri in remote_uris(source))
         self._to_fetch = deque(self._num_uses)  # in the order of their first use
-        self._copies: dict[str, Future[BinaryIO]] = {}
+        self._is_hashed = any(source.content_hash is not None for source in sources)
+        self._copies: dict[str, Future[_Copy]] = {}
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="fetch")
 
     def __enter__(self) -> "_Fetched":
@@ -78,11 +80,16 @@ class _Fetched:
         uris = remote_uris(source)
         self._start(uris)
         try:
-            paths = {uri: _path(self._copies[uri].result()) for uri in uris}
+            copies = {uri: self._copies[uri].result() for uri in uris}
         except MediaError as error:
             return error
+        paths = {uri: copy.path for uri, copy in copies.items()}
         audio_uri = source.audio_uri and paths.get(source.audio_uri, source.audio_uri)
-        return replace(source, uri=paths.get(source.uri, source.uri), audio_uri=audio_uri)
+        if not uris:
+            return source
+        if source.content_hash is not None and _hash(source, copies) != source.content_hash:
+            return MediaError(Reason.CHANGED, f"{source.uri} is not what was scanned; scan the corpus again")
+        return replace(source, uri=paths.get(source.uri, source.uri), audio_uri=audio_uri, content_hash=None)
 
     def release(self, source: Source) -> None:
         """Closes what no later source needs."""
@@ -90,14 +97,14 @@ class _Fetched:
             self._num_uses[uri] -= 1
             if not self._num_uses[uri]:
                 with suppress(MediaError):
-                    self._copies.pop(uri).result().close()
+                    self._copies.pop(uri).result().file.close()
 
     def with_uris(self, source: Source, error: MediaError) -> MediaError:
         """A decoder's error without the names of local copies, which mean nothing to the reader."""
         detail = error.detail
         for uri in remote_uris(source):
             with suppress(MediaError):
-                detail = re.sub(rf"{_path(self._copies[uri].result())}(?!\d)", lambda _, uri=uri: uri, detail)
+                detail = re.sub(rf"{self._copies[uri].result().path}(?!\d)", lambda _, uri=uri: uri, detail)
         return MediaError(error.reason, detail)
 
     def _start(self, wanted: list[str]) -> None:
@@ -106,22 +113,36 @@ class _Fetched:
             len(self._copies) < NUM_FILES_AHEAD or any(uri not in self._copies for uri in wanted)
         ):
             uri = self._to_fetch.popleft()
-            self._copies[uri] = self._pool.submit(_fetch, uri, self._storage)
+            self._copies[uri] = self._pool.submit(_fetch, uri, self._storage, self._is_hashed)
 
 
-def _path(copy: BinaryIO) -> str:
-    """A path under which the decoder process can open a file of this process."""
-    return f"/proc/{os.getpid()}/fd/{copy.fileno()}"
+@dataclass(frozen=True)
+class _Copy:
+    """An object that lies here, and the hash of what its store says of it."""
+
+    file: BinaryIO
+    hash: str | None
+
+    @property
+    def path(self) -> str:
+        """Names a file of this process, which is handed over to the decoder process under this name."""
+        return f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
 
 
-def _fetch(uri: str, storage: StorageSpec) -> BinaryIO:
+def _hash(source: Source, copies: Mapping[str, _Copy]) -> str | None:
+    """As the scan made it: of what a listing says, for samples all of whose files are on a store."""
+    uris = [uri for uri in (source.uri, source.audio_uri) if uri is not None]
+    return combine_hashes([copies[uri].hash if uri in copies else None for uri in uris])
+
+
+def _fetch(uri: str, storage: StorageSpec, is_hashed: bool) -> _Copy:
     filesystem, path = open_uri(uri, storage, what="media")
     try:
         with filesystem.open_input_file(path) as remote:
             copy = tempfile.TemporaryFile()  # noqa: SIM115 (closed after its last use)
             shutil.copyfileobj(remote, copy, PIECE_BYTES)
             copy.flush()
-            return copy
+            return _Copy(copy, hash_listed(filesystem.get_file_info(path)) if is_hashed else None)
     except FileNotFoundError as error:
         raise MediaError(Reason.MISSING_FILE, f"{uri}: there is no such object") from error
     except OSError as error:

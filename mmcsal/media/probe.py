@@ -1,16 +1,19 @@
-"""What a media file holds, from its headers alone; and the error that turns into a reject."""
+"""Opens a media file, or says in plain words why not; what its headers promise; the error that turns into a reject."""
 
 import os
 import stat
+import struct
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import av
 import av.error
-from av.audio import AudioStream
 from av.container import InputContainer
-from av.video import VideoStream
 
 from mmcsal.contracts.reject import Reason
+
+# Boxes in which an MP4 or QuickTime file may begin; one that begins in a fragment has lost its beginning, not its end.
+FIRST_BOXES = {b"ftyp", b"wide", b"mdat", b"free", b"skip", b"pnot"}
 
 
 class MediaError(Exception):
@@ -23,52 +26,24 @@ class MediaError(Exception):
 
 @dataclass(frozen=True)
 class MediaFacts:
-    """What the headers promise; 0 where a container does not say."""
+    """What the headers promise of the chosen streams; 0 where a container does not say."""
 
     container: str  # ffmpeg's short name of the format, such as "mpegts"
-    width_px: int
+    video_codec: str
+    audio_codec: str
+    width_px: int  # as coded: before turning, and before pixels are made square
     height_px: int
     frame_rate_hz: float
     num_frames: int
-    video_duration_s: float
+    video_duration_s: float  # how long there is a picture, from the first frame to the end of the last
     sample_rate_hz: int
-    audio_duration_s: float
-
-
-def probe(video_path: str, audio_path: str | None = None) -> MediaFacts:
-    """Reads the headers of a file with picture and sound, or of two files with one of them each.
-
-    Raises:
-        MediaError: missing, empty, not a media file, or without a video or an audio stream.
-    """
-    with open_media(video_path) as container:
-        # A cover picture of a sound file is a video stream to the demuxer, but no video.
-        videos = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
-        if not videos:
-            raise MediaError(Reason.NO_VIDEO, f"no video stream among {_streams(container)}")
-        video = videos[0]
-        if audio_path is None:
-            sample_rate_hz, audio_duration_s = _probe_audio(container)
-        else:
-            with open_media(audio_path) as sound:
-                sample_rate_hz, audio_duration_s = _probe_audio(sound)
-        return MediaFacts(
-            container=container.format.name,
-            width_px=video.width,
-            height_px=video.height,
-            frame_rate_hz=float(video.average_rate or 0),
-            num_frames=video.frames,
-            video_duration_s=_duration_s(video, container),
-            sample_rate_hz=sample_rate_hz,
-            audio_duration_s=audio_duration_s,
-        )
 
 
 def open_media(path: str) -> InputContainer:
     """Opens a local media file.
 
     Raises:
-        MediaError: missing, empty, or in no format that the decoder knows.
+        MediaError: missing, empty, in no format that the decoder knows, or without the index that its end held.
     """
     try:
         facts = os.stat(path)
@@ -76,26 +51,38 @@ def open_media(path: str) -> InputContainer:
             raise MediaError(Reason.MISSING_FILE, f"{path}: not a regular file")
         if facts.st_size == 0:
             raise MediaError(Reason.EMPTY_FILE, "the file has zero bytes")
-        return av.open(path)
+        return av.open(path, metadata_errors="replace")
     except (FileNotFoundError, PermissionError) as error:
         raise MediaError(Reason.MISSING_FILE, f"{path}: {error.strerror}") from error
     except av.error.FFmpegError as error:
-        raise MediaError(Reason.NOT_MEDIA, f"not a media file: {error.strerror}") from error
+        if _is_without_index(path):
+            raise MediaError(Reason.DECODE_ERROR, "cut off: no index (moov)") from error
+        raise MediaError(Reason.NOT_MEDIA, f"not a media file: {in_words(error)}") from error
 
 
-def _probe_audio(container: InputContainer) -> tuple[int, float]:
-    """Sample rate in Hz and duration in seconds."""
-    if not container.streams.audio:
-        raise MediaError(Reason.NO_AUDIO, f"no audio stream among {_streams(container)}")
-    audio = container.streams.audio[0]
-    return audio.rate, _duration_s(audio, container)
+def in_words(error: Exception) -> str:
+    """What a decoder's error says, without the path, the numbers and the log lines that differ between two runs."""
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
-def _duration_s(stream: VideoStream | AudioStream, container: InputContainer) -> float:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else 0.0
+def _is_without_index(path: str) -> bool:
+    """Whether this is an MP4 or QuickTime file with data (mdat) whose index (moov), due after them, is not there."""
+    with open(path, "rb") as file:
+        kinds = list(_boxes(file, os.fstat(file.fileno()).st_size))
+    return bool(kinds) and kinds[0] in FIRST_BOXES and b"mdat" in kinds and b"moov" not in kinds
 
 
-def _streams(container: InputContainer) -> list[str]:
-    return [s.type for s in container.streams]
+def _boxes(file: BinaryIO, num_bytes: int):
+    """The kinds of the outermost boxes, as far as they follow each other."""
+    offset = 0
+    while offset + 8 <= num_bytes:
+        file.seek(offset)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if size == 1:
+            size = int.from_bytes(file.read(8), "big")
+        if not kind.isalnum():
+            return
+        yield kind
+        if size < 8:  # 0: to the end of the file
+            return
+        offset += size

@@ -7,50 +7,51 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a file that becomes a clip, in seconds from the beginning of the file."""
+    """A part of a file, in seconds of the player's clock."""
 
     start_s: float
     duration_s: float
 
 
-def choose_window(file_duration_s: float, start_s: float | None, duration_s: float | None, window_s: float) -> Window:
-    """The middle `window_s` of a sample, or all of a shorter one.
+def part_of(begin_s: float, end_s: float, start_s: float | None, duration_s: float | None) -> Window:
+    """The part of a file's picture that is the sample.
 
     Args:
-        file_duration_s: how long the file is.
-        start_s: the part of the file that is the sample; None = from its beginning, to its end.
-        duration_s: see `start_s`.
+        begin_s: when the file's picture begins.
+        end_s: when it ends.
+        start_s: where the sample begins; None = with the picture.
+        duration_s: how long the sample is; None = to the end of the picture.
 
     Returns:
-        the window; its duration is 0 or less where the sample begins after the end of the file.
+        the part; its duration is 0 or less where the sample lies outside of the picture.
     """
-    begin = start_s or 0.0
-    end = file_duration_s if duration_s is None else min(begin + duration_s, file_duration_s)
-    length = end - begin
-    if length <= window_s:
-        return Window(begin, length)
-    return Window(begin + (length - window_s) / 2, window_s)
+    begin = begin_s if start_s is None else max(start_s, begin_s)
+    end = end_s if duration_s is None else min((start_s or 0.0) + duration_s, end_s)
+    return Window(begin, end - begin)
 
 
-def choose_frames(frame_times_s: np.ndarray, window: Window, num_frames: int) -> np.ndarray:
-    """The frame that is on screen in the middle of each of `num_frames` equal slices of the window.
+def choose_window(part: Window, window_s: float, where: str = "middle") -> Window:
+    """The `window_s` of a sample at its middle or its start, or all of a shorter one."""
+    if part.duration_s <= window_s:
+        return part
+    offset_s = (part.duration_s - window_s) / 2 if where == "middle" else 0.0
+    return Window(part.start_s + offset_s, window_s)
+
+
+def choose_frames(frame_times_s: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """The frame that is on screen at each time.
 
     Args:
         frame_times_s: when each frame of the file appears, ascending, float [num frames in the file].
+        times_s: ascending, float [T].
 
     Returns:
-        ascending frame indices, int64 [num_frames]; short videos repeat frames.
+        ascending frame indices, int64 [T]; short videos repeat frames.
     """
-    shown = np.searchsorted(frame_times_s, slice_middles_s(window, num_frames), side="right") - 1
+    shown = np.searchsorted(frame_times_s, times_s, side="right") - 1
     return np.clip(shown, 0, len(frame_times_s) - 1)
 
 
 def slice_middles_s(window: Window, num_slices: int) -> np.ndarray:
     """The middles of equal slices of a window, in seconds of the file, ascending, float64 [num_slices]."""
     return window.start_s + (np.arange(num_slices) + 0.5) * (window.duration_s / num_slices)
-
-
-def scaled_size(width_px: int, height_px: int, short_side_px: int) -> tuple[int, int]:
-    """Width and height with the short side at `short_side_px` and the aspect ratio kept."""
-    scale = short_side_px / min(width_px, height_px)
-    return max(short_side_px, round(width_px * scale)), max(short_side_px, round(height_px * scale))

@@ -1,9 +1,7 @@
 """Writes the report: one offline HTML file, its pictures beside it, and the selection as CSV."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 from mmcsal.contracts.selection import SELECTION
@@ -13,6 +11,7 @@ from mmcsal.report.facts import ContactClip, Pick, RunFacts
 from mmcsal.report.gather import gather, read_picks
 from mmcsal.report.spec import ReportSpec
 from mmcsal.report.templates import data_uri, templates
+from mmcsal.storage.csv_cells import csv_text
 from mmcsal.storage.rundir import RunDir
 
 FOLDER = "report"
@@ -96,13 +95,13 @@ def draw(facts: RunFacts, spec: ReportSpec) -> dict[str, bytes]:
 
 
 def selection_csv(picks: Sequence[Pick]) -> bytes:
-    """The selection for people without Parquet; the values are those of the table, so that ids can be joined."""
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(SELECTION.names)
-    writer.writerows([getattr(pick, name) for name in SELECTION.names] for pick in picks)
+    """The selection for people without Parquet.
+
+    The values are those of the table, but that a text which a spreadsheet would run has a mark before it.
+    """
+    rows = ([getattr(pick, name) for name in SELECTION.names] for pick in picks)
     # The mark at the beginning tells spreadsheets that this is UTF-8.
-    return stream.getvalue().encode("utf-8-sig")
+    return csv_text(SELECTION.names, rows).encode("utf-8-sig")
 
 
 def render(facts: RunFacts, spec: ReportSpec, images: dict[str, bytes]) -> str:

@@ -14,6 +14,7 @@ from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.metric import METRIC
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.selection import SELECTION
+from mmcsal.redaction import redacted
 from mmcsal.report.facts import ContactClip, Pick, RejectCount, RunFacts, Series
 from mmcsal.report.lookup import rows_of_ids
 from mmcsal.report.plane import map_points
@@ -64,7 +65,7 @@ def gather(run_dir: RunDir, spec: ReportSpec) -> RunFacts:
         map_points=map_points(embeddings, picks, spec.num_map_points) if embeddings else None,
         series=series,
         stage_runs=stage_runs(run_dir, receipts, _num_samples(counts, rejects, num_pool), series),
-        config_text=run_dir.read_bytes("config.yaml").decode(errors="replace")
+        config_text=redacted(run_dir.read_bytes("config.yaml").decode(errors="replace"))
         if run_dir.exists("config.yaml")
         else None,
     )

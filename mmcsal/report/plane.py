@@ -2,14 +2,14 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from mmcsal.contracts.embedding import SUFFIX, modalities_of, read_vectors
 from mmcsal.report.facts import MapPoints, Pick
 from mmcsal.report.lookup import lowest_hash_ids, vectors_of_ids
+from mmcsal.storage.tables import Rows
 
 
-def map_points(embeddings: ds.Dataset, picks: tuple[Pick, ...], num_points: int) -> MapPoints | None:
+def map_points(embeddings: Rows, picks: tuple[Pick, ...], num_points: int) -> MapPoints | None:
     """Where the picks lie in a bounded sample of the pool; None where no embedding belongs to a pick."""
     modalities = modalities_of(embeddings.schema)
     rank_of_id = {pick.sample_id: pick.rank for pick in picks[:num_points]}

@@ -16,11 +16,15 @@ REASON_MEANINGS = {
     "no_audio": "the file has no audio stream",
     "too_short": "less video or sound than media.min_duration_s",
     "decode_error": "the streams are damaged or cut off",
+    "too_large": "more pixels, frames, streams or memory than the limits of media allow",
+    "changed": "the file is no longer the one that the manifest was made of",
     "timeout": "decoding took longer than media.timeout_s",
     "crash": "the decoder process died on it",
     "missing_modality": "an embedding of one modality without the other",
     "zero_vector": "an embedding without a direction",
     "not_finite": "an embedding with values that are no numbers",
+    "bad_name": "the name of the file is not UTF-8",
+    "unreadable_folder": "a folder that may not be listed: what is in it is not known",
 }
 SUMMARY_MEANINGS = {
     "strategy": "the rule that chose the picks",
@@ -220,7 +224,17 @@ def summary_rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
             value = f"{number(value)} or more"
         if value is not None and not isinstance(value, list | dict):
             rows.append((name, number(value), SUMMARY_MEANINGS.get(name, "")))
-    return rows
+    return rows + _part_rows(summary.get("parts", {}))
+
+
+def _part_rows(parts: dict[str, dict[str, float]]) -> list[tuple[str, str, str]]:
+    """What each kernel of a mixed coverage covers; nothing where there is one alone."""
+    if len(parts) < 2:
+        return []
+    return [
+        (f"coverage by {name}", number(part["coverage"]), f"counts {percent(part['weight'])} of the coverage")
+        for name, part in parts.items()
+    ]
 
 
 def number(value: Any) -> str:

@@ -16,6 +16,7 @@ Q      columns that quotas are about
 R      some rows of the pool: of a node, a cluster, a sample, a draw
 S      sums that a gradient is made of
 T      entries of a table
+U      parts of the coverage: a kernel of the joint embedding, and one of each modality
 V      leaves of the cell tree
 Y      classes of the labels
 =====  ==================================================================

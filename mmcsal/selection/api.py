@@ -3,6 +3,7 @@
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +46,7 @@ def select_pairs(
     config: SelectSpec | None = None,
     seed: int = 0,
     classifier: FusedClassifier | None = None,
+    modalities: tuple[str, str] = ("a", "v"),
 ) -> Selection:
     """Selects the pairs that are worth labeling first.
 
@@ -68,6 +70,7 @@ def select_pairs(
         config: everything else; its budget is replaced by `budget`.
         seed: of the samples, starts and the random comparison.
         classifier: trained on the labels so far; warm-start strategies need it, the others make no use of it.
+        modalities: what the two are called in `config.modality_weights` and in explanations, such as video and audio.
 
     Raises:
         InputError: the budget, the lengths, the ids, the costs, the weights or the quotas do not fit the pool.
@@ -84,7 +87,8 @@ def select_pairs(
     table = _columns(ids, {name: _array(values) for name, values in given.items() if values is not None})
     num_threads = min(os.cpu_count() or 1, MAX_THREADS)
     shard_rows = int(np.clip(-(-len(ids) // num_threads), MIN_SHARD_ROWS, MAX_SHARD_ROWS))
-    shards = [_shard(ids, a_ND, v_ND, start, shard_rows, seed) for start in range(0, max(len(ids), 1), shard_rows)]
+    whole = Shard("embeddings", ids, a_ND, v_ND, salt_of(seed), ("a_ND", "v_ND"), modalities=modalities)
+    shards = [_rows(whole, start, shard_rows) for start in range(0, max(len(ids), 1), shard_rows)]
     return select(LocalRunner(shards, num_threads), request_of(spec, labeled, table, seed, classifier), seed=seed)
 
 
@@ -126,9 +130,9 @@ def _total_cost(budget: object) -> TotalCost:
         raise InputError(f"budget: {budget!r}; with costs it is what the batch may cost in all, above 0") from error
 
 
-def _shard(ids: pa.StringArray, a_ND: np.ndarray, v_ND: np.ndarray, start: int, num_rows: int, seed: int) -> Shard:
+def _rows(whole: Shard, start: int, num_rows: int) -> Shard:
     rows = slice(start, start + num_rows)
-    return Shard("embeddings", ids[rows], a_ND[rows], v_ND[rows], salt_of(seed), ("a_ND", "v_ND"))
+    return replace(whole, ids=whole.ids[rows], a_ND=whole.a_ND[rows], v_ND=whole.v_ND[rows])
 
 
 def _columns(ids: pa.StringArray, given: Mapping[str, Any]) -> pa.Table | None:

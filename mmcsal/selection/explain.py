@@ -5,14 +5,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmcsal.selection.objective.alignment import NEUTRAL_R
+from mmcsal.selection.objective.coverage_parts import JOINT
 
 NEAR_DUPLICATE = 0.98  # kernel from which a sample adds next to nothing
+BY_PART = {
+    JOINT: "in both modalities",
+    "video": "by its picture",
+    "image": "by its picture",
+    "audio": "by its sound",
+}
 CLOSE = 0.8  # kernel from which two samples are called close
 
 
 def pick_reason(
-    mass: float,
-    num_pool: int,
+    mass_by_part: dict[str, float],
+    share: float,
     alignment: float,
     redundancy: float,
     nearest: str | None,
@@ -22,8 +29,13 @@ def pick_reason(
     duplicate: float,
     is_included: bool = False,
 ) -> str:
-    """Why a pick is in the batch: what it stands for, whether its modalities agree, what it lies close to."""
-    parts = [f"Stands for {_count(mass)} ({mass / num_pool:.2%} of the pool)", _agreement(alignment, low)]
+    """Why a pick is in the batch: what it stands for, whether its modalities agree, what it lies close to.
+
+    Args:
+        mass_by_part: the rows that it stands for, by each part of the coverage that counts.
+        share: of the pool, what it stands for in all.
+    """
+    parts = [f"Stands for {_masses(mass_by_part)} ({share:.2%} of the pool)", _agreement(alignment, low)]
     if is_included:
         parts.insert(0, "In the batch because it was asked for (select.include)")
     if nearest is not None and redundancy >= duplicate:
@@ -62,16 +74,34 @@ def why_not_selected(sample_id: str, row: dict, own_gain: float | None, *, is_ru
     return "; ".join([*parts, _agreement(row["alignment"], low)]) + "."
 
 
-def represented_table(ids: pa.Array, by: pa.Array, kernel_N: np.ndarray, alignment_N: np.ndarray) -> pa.Table:
-    """Which pick stands for each row of the pool, sorted by sample_id."""
-    table = pa.table({"sample_id": ids, "represented_by": by, "kernel": kernel_N, "alignment": alignment_N})
-    return table.sort_by("sample_id")
+def represented_table(
+    ids: pa.Array, by_part: dict[str, pa.Array], kernel_NU: np.ndarray, alignment_N: np.ndarray
+) -> pa.Table:
+    """Which pick stands for each row of the pool, sorted by sample_id: the closest by any part of the coverage.
+
+    Args:
+        by_part: the closest pick by each part that counts.
+        kernel_NU: to it.
+    """
+    closest_N = kernel_NU.argmax(axis=1)
+    by = pc.call_function("choose", [pa.array(closest_N), *by_part.values()])
+    columns = {"sample_id": ids, "represented_by": by, "kernel": kernel_NU.max(axis=1), "alignment": alignment_N}
+    if len(by_part) > 1:
+        for u, (name, by_name) in enumerate(by_part.items()):
+            columns |= {f"represented_by_{name}": by_name, f"kernel_{name}": kernel_NU[:, u]}
+    return pa.table(columns).sort_by("sample_id")
 
 
 def find(table: pa.Table, sample_id: str) -> dict | None:
     """The first row of this id."""
     place = pc.index(table["sample_id"], sample_id).as_py()
     return table.slice(place, 1).to_pylist()[0] if place >= 0 else None
+
+
+def _masses(mass_by_part: dict[str, float]) -> str:
+    if len(mass_by_part) == 1:
+        return _count(next(iter(mass_by_part.values())))
+    return ", ".join(f"{_count(mass)} {BY_PART.get(name, f'by its {name}')}" for name, mass in mass_by_part.items())
 
 
 def _count(mass: float) -> str:

@@ -51,7 +51,7 @@ def select(runner: Runner, request: Request, *, seed: int) -> Selection:
     summaries = runner.prepare(request.spec.bad_rows)
     pool = make_pool(request, _hashes(runner, summaries))
     check_classifier(request, summaries[0].widths)
-    planned = make_plan(runner, request, pool, width_a=summaries[0].widths[0], seed=seed)
+    planned = make_plan(runner, request, pool, summaries[0], seed=seed)
     plan = planned.plan
     runner.shuffle(route, plan.cells.num_buckets, plan)
     candidates = Candidates.concat(runner.over_buckets(propose if _has_cells(request.spec) else rank_pool, plan))

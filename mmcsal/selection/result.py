@@ -16,11 +16,12 @@ from mmcsal.contracts.selection import SELECTION
 from mmcsal.contracts.table import conform
 from mmcsal.selection import display, explain
 from mmcsal.selection.numerics.kernel import ONE
-from mmcsal.selection.numerics.quantize import UNIT
+from mmcsal.selection.numerics.quantize import JOINT_UNIT, UNIT
 from mmcsal.selection.objective.alignment import alignment_of
+from mmcsal.selection.objective.coverage_parts import CoverageParts, largest_kernels
 from mmcsal.selection.objective.density_weights import row_weights
 from mmcsal.selection.objective.evaluation import Evaluation, evaluate
-from mmcsal.selection.objective.terms import closest_before, largest_kernel
+from mmcsal.selection.objective.terms import closest_before
 from mmcsal.selection.planning import Planned
 from mmcsal.selection.scaleout.buckets import Candidates
 from mmcsal.selection.scaleout.neighbors import Shortlist
@@ -127,7 +128,7 @@ class _Picks:
     place_P: np.ndarray  # in the shortlist
     gain_P: np.ndarray
     coverage_P: np.ndarray
-    mass_P: np.ndarray
+    mass_PU: np.ndarray
     runner_up_P: np.ndarray
     joint_PD: np.ndarray
     score_P: np.ndarray
@@ -155,53 +156,66 @@ def make_selection(outcome: SolverOutcome, request: Request) -> Selection:
 def _merged(outcome: SolverOutcome) -> _Picks:
     """One batch of all subproblems: by gain per cost, as inside of each."""
     solved, shortlist, plan = outcome.solved, outcome.shortlist, outcome.planned.plan
-    names = ("pick_P", "gain_P", "coverage_P", "mass_P", "runner_up_P")
+    names = ("pick_P", "gain_P", "coverage_P", "mass_PU", "runner_up_P")
     arrays = [np.concatenate([getattr(s, name) for s in solved]) for name in names]
     if len(solved) > 1:
         key_P = arrays[1] / plan.attributes.costs(shortlist.hash_C[arrays[0]])
         order = np.lexsort((arrays[0], -key_P))  # places are in the order of ids
         arrays = [array[order] for array in arrays]
-    place_P, gain_P, coverage_P, mass_P, runner_up_P = arrays
+    place_P, gain_P, coverage_P, mass_PU, runner_up_P = arrays
     joint_PD = shortlist.joint_CD[place_P]
     nearest_P, redundancy_P = closest_before(joint_PD, plan.kernel)
     score_P = shortlist.score_C[place_P]
     return _Picks(
-        place_P, gain_P, coverage_P, mass_P, runner_up_P, joint_PD, score_P, nearest_P, redundancy_P
+        place_P, gain_P, coverage_P, mass_PU, runner_up_P, joint_PD, score_P, nearest_P, redundancy_P
     )  # fmt: skip
 
 
 def _columns(outcome: SolverOutcome, picks: _Picks) -> dict[str, Any]:
-    plan, spec, num_pool = outcome.planned.plan, outcome.planned.plan.spec, len(outcome.pool.hash_N)
+    plan, num_pool = outcome.planned.plan, len(outcome.pool.hash_N)
     unit = float(plan.objective.gain_unit(plan.scope.num_routed))
     ids = outcome.shortlist.ids.take(pa.array(picks.place_P))
     names: list[str] = ids.to_pylist()
-    closest = [None if p < 0 else names[p] for p in picks.nearest_P]
-    alignment_P, redundancy_P = alignment_of(picks.score_P, plan.objective.anchors), picks.redundancy_P / ONE
-    mass_P = picks.mass_P / plan.objective.weight_unit * (num_pool / plan.scope.num_routed)
-    runners_up = outcome.shortlist.ids.take(pa.array(picks.runner_up_P, mask=picks.runner_up_P < 0))
-    is_included_P = np.isin(outcome.shortlist.hash_C[picks.place_P], plan.roles.forced_hash)
-    facts = zip(mass_P, alignment_P, redundancy_P, closest, runners_up.to_pylist(), is_included_P, strict=True)
-    costs = plan.attributes.costs(outcome.shortlist.hash_C[picks.place_P])
-    return {
+    columns = {
         "rank": pa.array(np.arange(len(names), dtype=np.int32)),
         "sample_id": ids,
         "gain": picks.gain_P / unit,
         "coverage": picks.coverage_P / unit,
-        "alignment": alignment_P,
-        "redundancy": redundancy_P,
-        "mass": mass_P,
+        "alignment": alignment_of(picks.score_P, plan.objective.anchors),
+        "redundancy": picks.redundancy_P / ONE,
+    }
+    mass_PU = picks.mass_PU / plan.objective.weight_unit * (num_pool / plan.scope.num_routed)
+    closest = [None if p < 0 else names[p] for p in picks.nearest_P]
+    runners_up = outcome.shortlist.ids.take(pa.array(picks.runner_up_P, mask=picks.runner_up_P < 0))
+    costs = plan.attributes.costs(outcome.shortlist.hash_C[picks.place_P])
+    return {
+        **columns,
+        "mass": plan.objective.coverage.mean(mass_PU),
         "nearest_selected": pa.array(closest, pa.string()),
         "runner_up": runners_up,
         "cost": pa.array(costs) if plan.attributes.cost_N is not None else pa.nulls(len(names), pa.float64()),
-        "reason": [
-            explain.pick_reason(
-                mass, num_pool, r, red, near, runner_up,
-                low=plan.objective.align_threshold, duplicate=spec.duplicate_kernel, is_included=bool(included),
-            )
-            for mass, r, red, near, runner_up, included in facts
-        ],
-        "round": pa.array(np.full(len(names), spec.round, np.int32)),
-    }  # fmt: skip
+        "reason": _reasons(outcome, picks, columns, mass_PU, closest, runners_up),
+        "round": pa.array(np.full(len(names), plan.spec.round, np.int32)),
+    }
+
+
+def _reasons(
+    outcome: SolverOutcome, picks: _Picks, columns: dict[str, Any], mass_PU: np.ndarray, closest, runners_up: pa.Array
+) -> list[str]:
+    plan, num_pool = outcome.planned.plan, len(outcome.pool.hash_N)
+    coverage = plan.objective.coverage
+    is_included_P = np.isin(outcome.shortlist.hash_C[picks.place_P], plan.roles.forced_hash)
+    masses, share_P = [coverage.by_name(mass_U) for mass_U in mass_PU.tolist()], coverage.mean(mass_PU) / num_pool
+    facts = (masses, share_P, columns["alignment"], columns["redundancy"], closest, runners_up.to_pylist())
+    return [
+        explain.pick_reason(
+            *of_pick,
+            low=plan.objective.align_threshold,
+            duplicate=plan.spec.duplicate_kernel,
+            is_included=bool(is_included),
+        )
+        for *of_pick, is_included in zip(*facts, is_included_P, strict=True)
+    ]
 
 
 def _evaluation(outcome: SolverOutcome, picks: _Picks) -> Evaluation:
@@ -216,13 +230,13 @@ def _evaluation(outcome: SolverOutcome, picks: _Picks) -> Evaluation:
         rows_ND,
         picks.joint_PD,
         sample.joint_ND[open_rows if is_whole else open_rows & ~in_sample],
-        plan.kernel,
+        plan.objective.coverage,
         aligned_P=plan.objective.aligned(picks.score_P),
         redundancy_P=picks.redundancy_P,
         lambda_align=plan.objective.applied_lambda_align,
         lambda_div=plan.spec.lambda_div,
         num_pool=None if is_whole else num_pool,
-        base_N=largest_kernel(rows_ND, plan.labeled_LD, plan.kernel),
+        base_NU=largest_kernels(rows_ND, plan.labeled_LD, plan.objective.coverage),
         weight_N=_sample_weights(plan, sample.hash_N[in_sample], rows_ND),
         seed=plan.seed,
     )
@@ -246,6 +260,7 @@ def _summary(outcome: SolverOutcome, picks: _Picks, evaluation: Evaluation) -> d
         "num_labeled": len(plan.roles.labeled_hash_L),
         "budget": num_picks,
         **worth.pop("terms"),
+        **_parts_summary(plan.objective.coverage, worth.pop("coverage_U"), plan.width_a),
         **worth,
         "mean_gain": float(picks.gain_P.mean()) / plan.objective.gain_unit(plan.scope.num_routed),
         "mean_alignment": float(alignment_of(picks.score_P, plan.objective.anchors).mean()),
@@ -262,7 +277,6 @@ def _summary(outcome: SolverOutcome, picks: _Picks, evaluation: Evaluation) -> d
         else 0.0,
         "num_duplicates": int((picks.redundancy_P >= plan.objective.duplicate_kernel).sum()),
         "num_rejected": len({r.sample_id for r in outcome.bad_rows}),
-        "bandwidth": plan.kernel.bandwidth / UNIT**2,
         "num_cells": len(np.unique(outcome.proposed.cell_C)),
         "num_candidates": len(outcome.proposed.hash_C),
         "num_shortlisted": len(outcome.shortlist.hash_C),
@@ -278,11 +292,28 @@ def _summary(outcome: SolverOutcome, picks: _Picks, evaluation: Evaluation) -> d
     return summary
 
 
+def _parts_summary(coverage: CoverageParts, value_U: list[float], width_a: int) -> dict[str, Any]:
+    """What coverage is made of; by part, what counts, and the bandwidth in units of 1 - cos."""
+    units = [UNIT**2, JOINT_UNIT**2, JOINT_UNIT**2]
+    counted = [(coverage.parts[u], value_U[u], units[u]) for u in coverage.counted]
+    return {
+        "bandwidth": coverage.joint.bandwidth / UNIT**2,
+        "parts": {
+            part.name: {
+                "weight": part.weight / coverage.unit,
+                "coverage": value,
+                "bandwidth": part.kernel.bandwidth / unit,
+            }
+            for part, value, unit in counted
+        },
+    }
+
+
 def _candidate_table(outcome: SolverOutcome) -> pa.Table:
     """The CANDIDATE table; masses are rows of the pool."""
     proposed, plan = outcome.proposed, outcome.planned.plan
     _, cell_C = np.unique(proposed.cell_C, return_inverse=True)
-    mass_C = proposed.mass_C * (len(outcome.pool.hash_N) / plan.scope.num_rows)
+    mass_C = proposed.mass_C / plan.objective.coverage.unit * (len(outcome.pool.hash_N) / plan.scope.num_rows)
     columns = [cell_C, proposed.rank_C, proposed.ids, mass_C, proposed.gain_C]
     return pa.table([pa.array(c).cast(f.type) for c, f in zip(columns, CANDIDATE, strict=True)], schema=CANDIDATE)
 
@@ -292,10 +323,15 @@ def _represented(outcome: SolverOutcome) -> pa.Table | None:
     if not any(len(r.ids) for r in rows):
         return None
     ids = pa.concat_arrays([r.ids for r in rows])
-    pick_N, kernel_N, score_N = (np.concatenate([getattr(r, n) for r in rows]) for n in _ANSWERS)
-    by = pc.take(outcome.shortlist.ids, pa.array(pick_N, mask=pick_N < 0))
-    alignment_N = alignment_of(score_N, outcome.planned.plan.objective.anchors)
-    return explain.represented_table(ids, by, np.where(pick_N < 0, 0, kernel_N) / ONE, alignment_N)
+    pick_NU, kernel_NU, score_N = (np.concatenate([getattr(r, n) for r in rows]) for n in _ANSWERS)
+    kernel_NU = np.where(pick_NU < 0, 0, kernel_NU) / ONE
+    objective = outcome.planned.plan.objective
+    counted = objective.coverage.counted
+    by = [pc.take(outcome.shortlist.ids, pa.array(pick_N, mask=pick_N < 0)) for pick_N in pick_NU.T[counted]]
+    names = [objective.coverage.parts[u].name for u in counted]
+    return explain.represented_table(
+        ids, dict(zip(names, by, strict=True)), kernel_NU[:, counted], alignment_of(score_N, objective.anchors)
+    )
 
 
 _ANSWERS: Sequence[str] = tuple(name for name in RowAssignments.__dataclass_fields__ if name != "ids")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from mmcsal.contracts.spec import Spec
 from mmcsal.selection.strategies import Strategy
@@ -34,11 +34,22 @@ class Quota(Spec):
         return self
 
 
+class Rho(Spec):
+    """A mixed coverage."""
+
+    rho: Annotated[float, Field(ge=0, le=1)]  # share of the joint coverage; the rest is that of each modality
+
+
 class SelectSpec(Spec):
     """Parameters of the objective `f = Cov + lambda_align * Align - lambda_div * Red` and of its solver."""
 
     # How many samples to select: a count, a fraction of the samples that may still be selected, or {cost: total}.
     budget: Count | Fraction | TotalCost = 0.05
+    # joint: a sample stands for those that are like it in both modalities. separate: for those that are like it in one,
+    # and in the other. {rho: .5}: half of each. auto: rho from how well own pairs are told from shuffled ones.
+    coverage: Literal["auto", "joint", "separate"] | Rho = "joint"
+    # What each modality counts where coverage is not joint, such as {video: 1, audio: .3}; auto: the same.
+    modality_weights: Literal["auto"] | dict[str, Annotated[float, Field(ge=0)]] = "auto"
     # Weight of the alignment regularizer: picks whose modalities disagree are worth less.
     lambda_align: Annotated[float, Field(ge=0)] = 0.5
     # Weight of the extra diversity: picks close to an earlier pick are worth less. Coverage alone already has
@@ -80,12 +91,14 @@ class SelectSpec(Spec):
     bad_rows: Literal["error", "reject"] = "error"
     strategy: Strategy = MmcsalSpec()
 
-    @field_validator("budget", mode="before")
+    @field_validator("budget", mode="wrap")
     @classmethod
-    def _no_bool(cls, value: object) -> object:
-        if isinstance(value, bool):
-            raise ValueError("budget must be a count >= 1 or a fraction in (0, 1)")
-        return value
+    def _told_as_one(cls, value: object, validate: ValidatorFunctionWrapHandler) -> object:
+        """Of a union pydantic would tell what each of its members finds wrong, by the names of their classes."""
+        try:
+            return validate(None if isinstance(value, bool) else value)
+        except ValidationError as error:
+            raise ValueError("expected a count of at least 1, a fraction between 0 and 1, or {cost: total}") from error
 
     @field_validator("quotas")
     @classmethod

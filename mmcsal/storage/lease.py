@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmcsal.contracts.errors import InputError, MmcsalError
+from mmcsal.storage.markers import parsed
 
 BEATS_PER_LEASE = 4
 # Between writing the lease and reading it back: two drivers that start at once see who was last.
@@ -131,7 +132,8 @@ class Lease:
         if not self._files.exists(self.FILE):
             return None
         with suppress(FileNotFoundError):  # given back in between
-            return json.loads(self._files.read_bytes(self.FILE))
+            content = parsed(self._files.read_bytes(self.FILE), f"{self._files.uri}/{self.FILE}")
+            return {"token": "", **content}
         return None
 
     def _write(self) -> None:

@@ -1,17 +1,31 @@
 """Parquet files below a folder that anybody may have written: which they are, and what each says of itself."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import fs
 
-from mmcsal.contracts.errors import InputError, TableError, on_one_line
-from mmcsal.storage.rundir import is_part
-from mmcsal.storage.uri import StorageSpec, explained, is_of_service, open_uri
+from mmcsal.contracts.errors import InputError
+from mmcsal.storage.markers import STARTED
+from mmcsal.storage.rundir import RunDir, is_part
+from mmcsal.storage.tables import damaged, open_parquet
+from mmcsal.storage.uri import StorageSpec, explained, is_of_service, open_uri, scheme_of
 
 NUM_FOOTER_READERS = 16
+
+
+@dataclass(frozen=True)
+class Footer:
+    """Of one Parquet file, all of whose columns are of plain types."""
+
+    schema: pa.Schema
+    num_rows: int
+    group_bytes: tuple[int, ...]  # of each row group
+
+
 EXPECTED_COLUMNS = {
     "embeddings folder": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
     "embeddings of a contender": "`sample_id` and two `<modality>_embedding` columns of fixed_size_list<float>",
@@ -30,6 +44,7 @@ def list_parquet(
     """
     filesystem, root = open_uri(folder, storage, what=what)
     try:
+        root = _current(root, filesystem, folder, storage)
         facts = filesystem.get_file_info(root)
         is_folder = facts.type == fs.FileType.Directory
         infos = filesystem.get_file_info(fs.FileSelector(root, recursive=True)) if is_folder else [facts]
@@ -42,25 +57,32 @@ def list_parquet(
     return filesystem, sorted(found, key=lambda info: info.path)
 
 
-def read_footers(files: Sequence[str], filesystem: fs.FileSystem | None) -> list[pq.FileMetaData]:
+def _current(root: str, filesystem: fs.FileSystem, folder: str, storage: StorageSpec | None) -> str:
+    """Of a stage's folder in a run directory the attempt that counts: one that has not ended may lie beside it."""
+    if filesystem.get_file_info(f"{root}/{STARTED}").type == fs.FileType.NotFound:
+        return root
+    uri = folder.rstrip("/") if scheme_of(folder) else os.path.realpath(root)
+    parent, _, name = uri.rpartition("/")
+    return RunDir(parent, storage).place(name)
+
+
+def read_footers(files: Sequence[str], filesystem: fs.FileSystem | None) -> list[Footer]:
     """What each Parquet file says of itself.
 
     Raises:
-        TableError: a file is not Parquet, or not whole.
+        TableError: a file is not Parquet, not whole, or has a column of an extension type.
     """
 
-    def read(path: str) -> pq.FileMetaData:
+    def read(path: str) -> Footer:
         try:
-            return pq.read_metadata(path, filesystem=filesystem)
-        except (OSError, pa.ArrowInvalid) as error:
+            with open_parquet(path, filesystem) as file:
+                groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+                sizes = [group.total_byte_size for group in groups]
+                return Footer(file.schema_arrow, file.metadata.num_rows, tuple(sizes))
+        except OSError as error:
             if is_of_service(error):
                 raise
             raise damaged(path, error) from error
 
     with ThreadPoolExecutor(NUM_FOOTER_READERS) as readers:
         return list(readers.map(read, files))
-
-
-def damaged(path: str, error: Exception) -> TableError:
-    """What is said of a file that cannot be read."""
-    return TableError(f"{path}: cannot be read as Parquet: {on_one_line(error)}; write it again, or take it away")

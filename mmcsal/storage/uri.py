@@ -13,11 +13,16 @@ from pydantic import Field
 
 from mmcsal.contracts.errors import InputError, on_one_line
 from mmcsal.contracts.spec import Spec
+from mmcsal.redaction import has_secret
 from mmcsal.storage.s3 import RetryingS3
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 FIRST_ATTEMPTS = 4
 SCHEMES = ("s3", "gs", "file")
+NO_SECRETS = (
+    "carries a user, a password, a key or a signature, which would be saved with the run; leave it out, and give "
+    "credentials by the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or the machine's role"
+)
 # What a service says, and what it means to the reader; the first that is found counts.
 _MEANINGS = (
     (r"NO_SUCH_BUCKET|Bucket '[^']*' not found", "there is no such bucket; create it, or mend its name"),
@@ -62,6 +67,8 @@ def open_uri(uri: str, storage: StorageSpec | None = None, *, what: str) -> tupl
         InputError: no file system is known for it, or its bucket cannot be found.
     """
     scheme, storage = scheme_of(uri), storage or StorageSpec()
+    if has_secret(uri):
+        raise InputError(f"{what} {uri!r} {NO_SECRETS}")
     if scheme is None:
         return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
     if scheme not in SCHEMES:
@@ -82,6 +89,19 @@ def open_uri(uri: str, storage: StorageSpec | None = None, *, what: str) -> tupl
         return _gcs(storage.max_attempts * storage.request_timeout_s), path
     except (pa.ArrowException, OSError, ValueError) as error:
         raise explained(error, what, uri) from error
+
+
+def open_file(uri: str, storage: StorageSpec | None = None, *, what: str) -> pa.NativeFile:
+    """A file that somebody has named; nothing that waits for a writer, such as a pipe.
+
+    Raises:
+        InputError: it is none.
+        OSError: it cannot be opened.
+    """
+    filesystem, place = open_uri(uri, storage, what=what)
+    if isinstance(filesystem, fs.LocalFileSystem) and os.path.exists(place) and not os.path.isfile(place):
+        raise InputError(f"{what} {uri!r} is no regular file; expected a file, no folder, pipe or device")
+    return filesystem.open_input_file(place)
 
 
 def check_reachable(uri: str, storage: StorageSpec, *, what: str) -> None:

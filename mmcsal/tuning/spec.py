@@ -69,7 +69,9 @@ class TuneSpec(Spec):
     num_seeds: Annotated[int, Field(ge=2)] = 6  # of each trial
     num_check_seeds: Annotated[int, Field(ge=3)] = 12  # fresh ones, on which the best few meet the present settings
     num_finalists: Annotated[int, Field(ge=1)] = 3
-    first_seed: Annotated[int, Field(ge=0)] = 10_000  # far from those of `evaluate`, which may judge the outcome
+    first_seed: Annotated[int, Field(ge=0, le=2**31)] = (
+        10_000  # far from those of `evaluate`, which may judge the outcome
+    )
     max_samples: Annotated[int, Field(ge=100)] = 12_000  # larger pools: of the samples of lowest hash
 
     @field_validator("space")

@@ -18,6 +18,12 @@ from tests.cluster.files import pinned_version
 KUBERNETES_VERSION = "1.37"
 MAX_NAME_LENGTH = {"RayJob": 47, "RayCluster": 53}  # KubeRay derives names of pods and services from it
 METRICS_ANNOTATIONS = {"prometheus.io/scrape": "true", "prometheus.io/port": "8080", "prometheus.io/path": "/metrics"}
+CONFINED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+POLICY_LABELS = {"app.kubernetes.io/part-of": "mmcsal"}
 UNIT_BYTES = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9}
 
 SCHEMA = yaml.safe_load((Path(__file__).parent / "kuberay.schema.yaml").read_text())
@@ -100,6 +106,8 @@ def _of_cluster(cluster: dict[str, Any]) -> Iterator[str]:
     for group in cluster["workerGroupSpecs"]:
         if not group["minReplicas"] <= group.get("replicas", 0) <= group["maxReplicas"]:
             yield f"{group['groupName']}: not minReplicas <= replicas <= maxReplicas"
+    if not CONFINED.items() <= cluster.get("autoscalerOptions", {}).get("securityContext", CONFINED).items():
+        yield f"securityContext of the autoscaler is not {CONFINED}"
     for name, group in groups(cluster):
         yield from (f"{name}: {complaint}" for complaint in _of_group(cluster, group))
 
@@ -119,7 +127,26 @@ def _of_group(cluster: dict[str, Any], group: dict[str, Any]) -> Iterator[str]:
     annotations = template.get("metadata", {}).get("annotations", {})
     if not METRICS_ANNOTATIONS.items() <= annotations.items():
         yield f"annotations of Prometheus are not {METRICS_ANNOTATIONS}"
+    yield from _of_rights(cluster, group)
     yield from _of_storage(group)
+
+
+def _of_rights(cluster: dict[str, Any], group: dict[str, Any]) -> Iterator[str]:
+    """A pod that decodes media of strangers has no rights that the work does not need."""
+    pod, head = group["template"]["spec"], cluster["headGroupSpec"]["template"]["spec"]
+    if not pod.get("securityContext", {}).get("runAsNonRoot"):
+        yield "the pod may run as root"
+    contexts = [container.get("securityContext", {}) for container in pod["containers"]]
+    if any(not CONFINED.items() <= context.items() for context in contexts):
+        yield f"securityContext of a container is not {CONFINED}"
+    if pod is not head:
+        if pod.get("serviceAccountName") == head.get("serviceAccountName"):
+            yield "workers have the service account of the head"
+        if pod.get("automountServiceAccountToken") is not False:
+            yield "workers are given a token of Kubernetes"
+    labels = group["template"].get("metadata", {}).get("labels", {})
+    if not POLICY_LABELS.items() <= labels.items():
+        yield f"labels are not {POLICY_LABELS}: no NetworkPolicy holds for the pod"
 
 
 def _of_storage(group: dict[str, Any]) -> Iterator[str]:

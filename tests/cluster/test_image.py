@@ -113,3 +113,8 @@ def test_a_cut_link_is_noticed_as_soon_as_in_the_tests_of_faults():
     environment = dict(pair.split("=", 1) for arguments in _arguments("ENV") for pair in arguments.split())
     told = {name: value for name, value in LOSS_SETTINGS.items() if name.startswith("grpc_client_keepalive")}
     assert told == {name: int(environment[f"RAY_{name}"]) for name in told}
+
+
+def test_a_working_folder_is_not_where_code_comes_from_and_the_base_can_be_fixed():
+    assert any("PYTHONSAFEPATH=1" in arguments for arguments in _arguments("ENV"))
+    assert "--build-arg BASE_IMAGE=python:3.11-slim@sha256:" in DOCKERFILE

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.files import KUBERAY_FILES, REMOVED, documents, spoiled
 from tests.cluster.files import custom_resource as read
-from tests.cluster.kuberay import cluster_spec, complaints, groups
+from tests.cluster.kuberay import POLICY_LABELS, cluster_spec, complaints, groups
 
 RAYJOB, RAYCLUSTER = (next(path for path in KUBERAY_FILES if path.stem == name) for name in ("rayjob", "raycluster"))
 
@@ -18,10 +18,10 @@ RAYJOB, RAYCLUSTER = (next(path for path in KUBERAY_FILES if path.stem == name) 
 def test_a_manifest_is_accepted(path: Path, with_options: bool):
     found = documents(path, with_options=with_options)
     assert [document["kind"] for document in found] == [
-        "ServiceAccount",
+        *("ServiceAccount", "ServiceAccount", "NetworkPolicy"),
         {"rayjob": "RayJob"}.get(path.stem, "RayCluster"),
     ]
-    assert [complaints(document) for document in found] == [[], []]
+    assert [complaints(document) for document in found] == [[], [], [], []]
 
 
 def test_the_options_are_those_that_are_commented_out():
@@ -73,6 +73,7 @@ HEAD, DECODE, GPU = (
     "spec/rayClusterSpec/workerGroupSpecs/1",
 )
 
+CONTAINER = f"{DECODE}/template/spec/containers/0/securityContext"
 
 # Name: where, what is put there, a part of the complaint.
 SPOILED = {
@@ -128,6 +129,20 @@ SPOILED = {
     "endless_spilling": (f"{DECODE}/template/spec/volumes/1/emptyDir/sizeLimit", REMOVED, "not an emptyDir on disk"),
     "spilling_above_disk": (f"{GPU}/template/spec/volumes/1/emptyDir/sizeLimit", "80Gi", "< ephemeral-storage"),
     "spilling_elsewhere": (f"{GPU}/rayStartParams/object-spilling-directory", "/tmp/s", "gpu: object-spilling"),
+    # Of rights.
+    "root": (f"{DECODE}/template/spec/securityContext", REMOVED, "cpu-decode: the pod may run as root"),
+    "escalation": (f"{CONTAINER}/allowPrivilegeEscalation", True, "cpu-decode: securityContext of a container"),
+    "capabilities": (f"{CONTAINER}/capabilities", {"drop": ["NET_RAW"]}, "cpu-decode: securityContext of a container"),
+    "no_seccomp": (f"{CONTAINER}/seccompProfile", REMOVED, "cpu-decode: securityContext of a container"),
+    "unconfined_head": (f"{HEAD}/template/spec/containers/0/securityContext", REMOVED, "head: securityContext of a"),
+    "autoscaler": (
+        "spec/rayClusterSpec/autoscalerOptions/securityContext/allowPrivilegeEscalation",
+        True,
+        "securityContext of the autoscaler",
+    ),
+    "account_of_the_head": (f"{GPU}/template/spec/serviceAccountName", "mmcsal", "gpu: workers have the service acc"),
+    "token": (f"{GPU}/template/spec/automountServiceAccountToken", True, "gpu: workers are given a token"),
+    "outside_the_policy": (f"{DECODE}/template/metadata/labels", REMOVED, "cpu-decode: labels are not"),
     "no_metrics": (f"{DECODE}/template/metadata/annotations", REMOVED, "cpu-decode: annotations of Prometheus"),
 }
 
@@ -136,6 +151,31 @@ SPOILED = {
 def test_a_spoiled_manifest_is_refused(path: str, value: Any, complaint: str):
     found = complaints(spoiled(read(RAYJOB), path, value))
     assert any(complaint in text for text in found), f"not refused: {found}"
+
+
+def test_the_policy_is_of_the_pods_and_keeps_them_from_the_credentials_of_the_machine():
+    [policy] = [d for d in documents(RAYJOB) if d["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["podSelector"] == {"matchLabels": POLICY_LABELS}
+    assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+    blocks = [to["ipBlock"] for rule in policy["spec"]["egress"] for to in rule.get("to", []) if "ipBlock" in to]
+    assert [block["except"] for block in blocks] == [["169.254.169.254/32"]]
+    # From everywhere there is one way in, that of figures.
+    open_ports = [
+        port["port"]
+        for rule in policy["spec"]["ingress"]
+        for port in rule.get("ports", [{"port": "all"}])
+        if {"namespaceSelector": {}} in rule["from"]
+    ]
+    assert open_ports == [8080]
+
+
+def test_the_accounts_are_those_that_the_pods_name():
+    accounts = {d["metadata"]["name"]: d for d in documents(RAYJOB) if d["kind"] == "ServiceAccount"}
+    pods = {name: group["template"]["spec"] for name, group in groups(cluster_spec(read(RAYJOB)))}
+    assert {pod["serviceAccountName"] for pod in pods.values()} == accounts.keys()
+    assert accounts[pods["cpu-decode"]["serviceAccountName"]]["automountServiceAccountToken"] is False
+    roles = [account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] for account in accounts.values()]
+    assert len(set(roles)) == 2
 
 
 def test_a_cluster_may_have_a_longer_name_than_a_job():

@@ -98,3 +98,25 @@ def test_every_node_asks_for_the_token_and_finds_it(config: dict[str, Any]):
 def test_the_image_is_that_of_the_manifests(config: dict[str, Any]):
     heads = [cluster_spec(custom_resource(path))["headGroupSpec"] for path in KUBERAY_FILES]
     assert {ray_container(head)["image"] for head in heads} == {config["docker"]["image"]}
+
+
+def test_workers_have_no_account_of_the_head_and_less_than_all_scopes(config: dict[str, Any]):
+    """They decode media that nobody has looked at."""
+    nodes = {name: node["node_config"] for name, node in config["available_node_types"].items()}
+    of_head = _accounts(nodes.pop(config["head_node_type"]))
+    for node in nodes.values():
+        assert _accounts(node)
+        assert not _accounts(node) & of_head
+        scopes = {scope for account in node.get("serviceAccounts", []) for scope in account["scopes"]}
+        assert not any(scope.endswith("cloud-platform") for scope in scopes)
+
+
+def _accounts(node_config: dict[str, Any]) -> set[str]:
+    profile = node_config.get("IamInstanceProfile", {}).values()
+    return {*profile, *(account["email"] for account in node_config.get("serviceAccounts", []))}
+
+
+def test_machines_of_amazon_give_credentials_to_requests_with_a_session_only():
+    [aws] = [_read(path) for path in LAUNCHER_FILES if path.stem == "aws"]
+    for name, node in aws["available_node_types"].items():
+        assert node["node_config"]["MetadataOptions"]["HttpTokens"] == "required", name

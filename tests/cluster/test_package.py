@@ -11,6 +11,7 @@ from ray._private.ray_constants import get_runtime_env_default_excludes
 from ray._private.runtime_env.packaging import create_package, get_uri_for_directory
 
 from tests.cluster.files import ROOT
+from tests.helpers import TIME_LIMIT_S
 
 MAX_PACKAGE_BYTES = 2 * 2**20
 LEFT_BEHIND = ("tests", "benchmarks", "docs", "cluster", "runs", ".git", ".venv", ".ruff_cache")
@@ -76,8 +77,8 @@ def test_a_job_starts_from_the_package_alone(package: Path, tmp_path: Path):
     with ZipFile(package) as archive:
         archive.extractall(tmp_path)
     arguments = ["jobs/run_all.py", "--config", "ray_config.yaml", "--print-config"]
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, timeout=120
-    )
+    command = [sys.executable, *arguments]
+    alone = {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, timeout=TIME_LIMIT_S)
     assert done.returncode == 0, done.stderr.decode()
     assert b"run_dir: runs/default" in done.stdout

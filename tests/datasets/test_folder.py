@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.manifest import MANIFEST
-from mmcsal.datasets import FolderSpec, build_manifest
+from mmcsal.datasets import FolderSpec, build_manifest, read_corpus
 from mmcsal.datasets import folder as folder_module
 
 
@@ -27,6 +28,12 @@ def _touch(root: Path, *names: str, content: bytes = b"x") -> None:
 
 def _ids(root: Path, **options) -> list[str]:
     return build_manifest(FolderSpec(path=str(root), **options))["sample_id"].to_pylist()
+
+
+def _rejects(root: Path) -> dict[str, str]:
+    """What ingest will reject, by sample_id."""
+    rows = build_manifest(FolderSpec(path=str(root))).to_pylist()
+    return {row["sample_id"]: row["reject_reason"] for row in rows if row["reject_reason"]}
 
 
 def test_videos_are_found_below_the_root_in_any_case_and_hidden_or_other_files_are_not(tmp_path):
@@ -92,11 +99,39 @@ def test_symlinks_are_followed_without_loops_and_a_dangling_one_stays_to_be_reje
     assert hash_of["link.mp4"] == hash_of["linked/a.mp4"] is not None
 
 
-def test_a_pipe_named_like_a_video_does_not_hang(tmp_path):
+def test_pipes_and_sockets_are_told_and_never_opened(tmp_path):
     _touch(tmp_path, "a.mp4")
     os.mkfifo(tmp_path / "pipe.mp4")
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link.mp4").symlink_to(tmp_path / "pipe.mp4")
-    assert _ids(tmp_path) == ["a.mp4"]
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.mkv"))
+    scan = read_corpus(FolderSpec(path=str(tmp_path)))
+    details = {r["sample_id"]: r["reject_detail"] for r in scan.manifest.to_pylist() if r["reject_reason"]}
+    assert {name: detail.split(",")[0] for name, detail in details.items()} == {
+        "pipe.mp4": "a pipe", "link.mp4": "a pipe", "socket.mkv": "a socket"
+    }  # fmt: skip
+    assert "a.mp4" in scan.manifest["sample_id"].to_pylist()
+    assert scan.left_out == {"pipes, sockets or devices": 1}
+
+
+def test_all_that_is_left_out_is_counted_by_name(tmp_path):
+    _touch(tmp_path, "a.mp4", "..final cut.mp4", "notes.txt", "sub/b.TXT", "README", "x.jpg")
+    _touch(tmp_path, ".b.mp4", "._a.mp4", ".cache/c.mp4", ".cache/deep/d.jpg", "sub/.DS_Store")
+    scan = read_corpus(FolderSpec(path=str(tmp_path)))
+    assert scan.manifest["sample_id"].to_pylist() == ["..final cut.mp4", "a.mp4"]
+    assert scan.left_out == {"hidden": 5, ".txt": 2, ".jpg": 1, "without a suffix": 1}
+    assert scan.warnings() == ["left out: 5 hidden, 2 .txt, 1 .jpg, 1 without a suffix"]
+    _touch(tmp_path, *(f"log.{i:04d}" for i in range(100)))
+    left_out = read_corpus(FolderSpec(path=str(tmp_path))).left_out
+    assert len(left_out) == 31
+    assert sum(left_out.values()) == 109
+
+
+@pytest.mark.parametrize("name", ["00001.MTS", "b.m2ts", "VTS_01_1.VOB", "c.mxf", "d.asf", "e.f4v", "f.dv", "g.ogg"])
+def test_files_of_cameras_and_recorders_are_samples(tmp_path, name):
+    _touch(tmp_path, name)
+    assert _ids(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("change", ["head", "tail", "size"])
@@ -135,39 +170,60 @@ def test_a_folder_without_videos_says_what_it_holds(tmp_path):
         _ids(tmp_path)
 
 
-def test_a_name_that_is_not_utf8_is_an_error_that_shows_it(tmp_path):
-    _touch(tmp_path, "good.mp4")
+def _touch_bytes(root: Path, *names: bytes) -> None:
     try:
-        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")).write_bytes(b"x")
+        for name in names:
+            Path(os.fsdecode(os.fsencode(root) + b"/" + name)).write_bytes(b"x")
     except OSError:
         pytest.skip("this file system holds UTF-8 names only")
-    with pytest.raises(InputError, match=r"1 names are not UTF-8.*caf\\udce9\.mp4") as caught:
-        _ids(tmp_path)
-    str(caught.value).encode()  # can be printed
 
 
-def test_an_unreadable_folder_is_an_error_and_not_a_loss():
+def test_a_name_that_is_not_utf8_is_a_reject_with_its_bytes_escaped(tmp_path):
+    _touch(tmp_path, "good.mp4", "caf\\xe9.mp4")
+    _touch_bytes(tmp_path, b"caf\xe9.mp4", b"caf\xe9.mp4\\.mp4", b"notes.\xff")
+    scan = read_corpus(FolderSpec(path=str(tmp_path), label_from="parent_folder"))
+    rows = {row["sample_id"]: row for row in scan.manifest.to_pylist()}
+    assert list(rows) == ["caf\\xe9.mp4", "caf\\xe9.mp4\\", "caf\\xe9.mp4\\.mp4", "good.mp4"]
+    assert _rejects(tmp_path) == {"caf\\xe9.mp4\\": "bad_name", "caf\\xe9.mp4\\.mp4": "bad_name"}
+    assert rows["good.mp4"]["content_hash"] == rows["caf\\xe9.mp4"]["content_hash"] is not None
+    assert scan.left_out == {".\\xff": 1}
+
+
+def test_a_folder_whose_name_is_not_utf8_costs_its_files_and_no_others(tmp_path):
+    _touch(tmp_path, "good.mp4")
+    os.mkdir(os.fsencode(tmp_path) + b"/\xfc")
+    _touch_bytes(tmp_path, b"\xfc/a.mp4", b"\xfc/b.mp4")
+    assert _rejects(tmp_path) == {"\\xfc/a.mp4": "bad_name", "\\xfc/b.mp4": "bad_name"}
+
+
+def test_a_folder_that_cannot_be_listed_is_a_reject_and_counted():
     """In a forked child that is nobody: root may read everything, and tests often run as root."""
     with TemporaryDirectory() as folder:
         root = Path(folder)
         root.chmod(0o755)
-        _touch(root, "a.mp4", "locked/b.mp4")
+        _touch(root, "a.mp4", "locked/b.mp4", ".trash/c.mp4")
         (root / "locked").chmod(0)
+        (root / ".trash").chmod(0)
         child = os.fork()
         if child == 0:
-            os._exit(_listing_is_refused_to_nobody(root))
+            os._exit(_says_what_nobody_may_not_list(root))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         (root / "locked").chmod(0o755)
+        (root / ".trash").chmod(0o755)
 
 
-def _listing_is_refused_to_nobody(root: Path) -> int:
+def _says_what_nobody_may_not_list(root: Path) -> int:
+    if os.geteuid() == 0:
+        os.setuid(65534)
+    if _rejects(root) != {"locked/": "unreadable_folder"}:
+        return 1
+    if read_corpus(FolderSpec(path=str(root))).left_out != {"folders that cannot be listed": 1, "hidden": 1}:
+        return 2
     try:
-        if os.geteuid() == 0:
-            os.setuid(65534)
-        _ids(root)
+        _ids(root / "locked")
     except InputError as error:
-        return 0 if re.search(r"cannot list .*locked", str(error)) else 2
-    return 1
+        return 0 if re.search(r"cannot list .*locked", str(error)) else 3
+    return 4
 
 
 def test_reading_a_manifest_loads_neither_torch_nor_ray_nor_a_codec():

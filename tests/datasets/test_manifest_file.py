@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.manifest import MANIFEST
-from mmcsal.datasets import ManifestFileSpec, build_manifest
+from mmcsal.datasets import ManifestFileSpec, build_manifest, read_corpus
 
 
 def _csv(tmp_path: Path, text: str, name: str = "list.csv") -> str:
@@ -87,6 +87,48 @@ def test_parquet_of_other_types_is_read_with_named_columns(tmp_path):
     assert [(r["sample_id"], r["label"], r["cost"]) for r in rows] == [("12", None, 2.0), ("7", "3", 1.0)]
 
 
+@pytest.mark.parametrize(
+    ("text", "start_s", "duration_s"),
+    [
+        ("path,start_s,duration_s\na.mp4,3,2\n", 3.0, 2.0),
+        ("path,start,end\na.mp4,3,5\n", 3.0, 2.0),
+        ("path;start;end\na.mp4;3,25;0:00:05,75\n", 3.25, 2.5),
+        ("path,end_s\na.mp4,5\n", None, 5.0),
+        ("path\tStart S\tEnd (s)\tDuration\na.mp4\t1:00\t1:02.50\t2.5\n", 60.0, 2.5),
+        ("path,start,end,duration\na.mp4,1,,5\n", 1.0, 5.0),
+        ("path,start,end,duration\na.mp4,1.33,3.67,2.33\n", 1.33, 2.34),  # rounded to two decimals
+    ],
+)
+def test_a_part_of_a_file_is_told_by_two_of_start_end_and_duration(tmp_path, text, start_s, duration_s):
+    [row] = _rows(_csv(tmp_path, text))
+    assert (row["start_s"], row["duration_s"]) == (start_s, pytest.approx(duration_s))
+
+
+def test_names_of_columns_are_found_in_any_case_and_with_blanks_and_an_exact_one_wins(tmp_path):
+    path = _csv(tmp_path, "\ufeff Path , Sample ID,LABEL,Audio path\na.mp4,x,cat,a.wav\n")
+    [row] = _rows(path)
+    assert (row["sample_id"], row["label"], row["audio_uri"]) == ("x", "cat", str(tmp_path / "a.wav"))
+    [row] = _rows(_csv(tmp_path, "path,PATH,File Name\na.mp4,b.mp4,c.mp4\n"))
+    assert row["uri"] == str(tmp_path / "a.mp4")
+    [row] = _rows(path, path_column="file_name")
+    assert row["uri"] == str(tmp_path / "c.mp4")
+
+
+def test_columns_that_are_not_used_are_named_once(tmp_path):
+    path = _csv(tmp_path, "path,note,start,start_s,split\na.mp4,x,1,2,train\nb.mp4,y,1,2,test\n")
+    scan = read_corpus(ManifestFileSpec(path=path))
+    assert scan.manifest["start_s"].to_pylist() == [2.0, 2.0]
+    assert scan.warnings() == [f"columns of {path} that are not used: 'note', 'start', 'split'"]
+    assert read_corpus(ManifestFileSpec(path=_csv(tmp_path, "path,label\na.mp4,x\n"))).warnings() == []
+
+
+def test_json_lines_are_a_manifest_like_any_other(tmp_path):
+    rows = '{"path": "a.mp4", "start": 1, "end": "0:03", "label": NaN}\n{"path": "b.mp4", "label": "cat"}\n'
+    first, second = _rows(_csv(tmp_path, rows, "list.jsonl"))
+    assert (first["sample_id"], first["start_s"], first["duration_s"], first["label"]) == ("a.mp4#1", 1.0, 2.0, None)
+    assert (second["sample_id"], second["duration_s"], second["label"]) == ("b.mp4", None, "cat")
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(7)), is_parquet=st.booleans())
 def test_row_order_does_not_matter(tmp_path, order, is_parquet):
@@ -120,6 +162,10 @@ def test_row_order_does_not_matter(tmp_path, order, is_parquet):
         ("path,cost\na.mp4,inf\n", r"'cost' is \['inf'\]"),
         ("path,duration_s\na.mp4,0\n", r"'duration_s' is \['0'\].*above 0"),
         ("path,start_s\na.mp4,-2\n", r"'start_s' is \['-2'\]"),
+        ("path,start,end\na.mp4,3,5\nb.mp4,3,0:02\n", r"'end' is \['0:02'\] in rows 2 .*after the start.*\['3'\]"),
+        ("path,end\na.mp4,0\n", r"'end' is \['0'\] in rows 1 .*after the start"),
+        ("path,start,end,duration\na.mp4,1,3,2\nb.mp4,1,3,5\n", r"'end' is \['3'\] in rows 2 .*duration.*\['5'\]"),
+        ("PATH,Path\na.mp4,b\n", r"columns \['PATH', 'Path'\] occur more than once"),
         ("path,path\na.mp4,b\n", r"columns \['path'\] occur more than once"),
         ("path,x\na.mp4\n", r"cannot be read as csv: .*mend the file"),
     ],
@@ -144,7 +190,7 @@ def test_errors_of_the_file_itself(tmp_path):
         build_manifest(ManifestFileSpec(path=str(tmp_path)))
     with pytest.raises(InputError, match=r"ends in '\.xlsx'; expected \.csv"):
         build_manifest(ManifestFileSpec(path=_csv(tmp_path, "x", "list.xlsx")))
-    with pytest.raises(InputError, match="cannot be read as parquet"):
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
         build_manifest(ManifestFileSpec(path=_csv(tmp_path, "path\na.mp4\n", "list.parquet")))
     (tmp_path / "latin.csv").write_bytes(b"path,label\na.mp4,caf\xe9\n")
     with pytest.raises(InputError, match="cannot be read as csv"):

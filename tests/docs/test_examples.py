@@ -8,9 +8,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.helpers import TIME_LIMIT_S
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
-TIME_LIMIT_S = 300  # a cell of them may start Ray
 
 
 def test_both_are_there():

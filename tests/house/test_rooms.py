@@ -15,6 +15,7 @@ TESTS = ROOT / "tests"
 HALLS = {"benchmarks", "cluster", "docs", "house", "multinode", "object_store"}
 # What several modules promise together.
 CONTRACTS = {
+    "tests/test_command_lines.py",
     "tests/test_packaging.py",
     "tests/test_without_ray.py",
     "tests/distributed/stages/test_ingest_check.py",

@@ -6,6 +6,7 @@ import pytest
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.labeling.label_file import labels_of, read_labels
+from mmcsal.storage.tables import Rows
 
 
 def rows_of(table: pa.Table) -> list[dict]:
@@ -35,7 +36,7 @@ def test_what_is_wrong_names_the_key(tmp_path, content, message):
 
 
 def test_without_a_file_the_manifest_has_the_labels(tmp_path):
-    manifest = ds.dataset(pa.table({"sample_id": ["a"], "label": ["x"], "uri": ["a.mp4"]}))
+    manifest = Rows(ds.dataset(pa.table({"sample_id": ["a"], "label": ["x"], "uri": ["a.mp4"]})), "the manifest")
     columns = {"label": "label", "aligned": "aligned", "section": "evaluate"}
     table, where = labels_of(None, None, **columns, manifest=lambda: manifest)
     assert (table.to_pylist(), where) == (

@@ -122,7 +122,9 @@ def test_a_part_after_the_end_of_the_file(tmp_path):
 def test_a_file_without_its_index(tmp_path):
     path = write_timed_clip(tmp_path / "a.mp4", 2.0)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert reason_of(path) is Reason.NOT_MEDIA
+    with pytest.raises(MediaError) as error:
+        decode_clip(Source("s", str(path)), SPEC)
+    assert (error.value.reason, error.value.detail) == (Reason.DECODE_ERROR, "cut off: no index (moov)")
 
 
 def test_a_movie_cut_off_in_the_middle_of_its_data(movies, tmp_path):

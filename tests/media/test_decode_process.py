@@ -17,15 +17,14 @@ SPEC = MediaSpec(window_s=2.0, num_frames=4, frame_size_px=32, timeout_s=3.0)
 # The real child, whose decoder hangs or dies on files with a telling name, as decoders do on telling bytes.
 POISONED = """
 import os, time
-import mmcsal.media.decode_process as d
+import mmcsal.media.guard.child as d
 real = d.decode_clip
 def decode(source, spec):
     if "hang" in source.uri: time.sleep(600)
     if "abort" in source.uri: os.abort()
     if "slow" in source.uri: time.sleep(0.5)
     if "surprise" in source.uri: raise RuntimeError("nobody expects this")
-    if "once" in source.uri and os.path.exists(source.uri + ".first"):
-        os.unlink(source.uri + ".first"); os.abort()
+    if "once" in source.uri and os.path.exists(source.uri + ".first"): os.abort()
     return real(source, spec)
 d.decode_clip = decode
 d.serve({fd})
@@ -70,9 +69,19 @@ def test_a_file_that_kills_the_decoder_costs_only_itself(clip_path):
 def test_a_crash_that_does_not_repeat_is_not_the_files_fault(clip_path, tmp_path):
     path = tmp_path / "once.mp4"
     path.write_bytes(clip_path.read_bytes())
-    (tmp_path / "once.mp4.first").touch()
-    assert kinds(decode_all([path, clip_path])) == ["clip", "clip"]
-    assert not (tmp_path / "once.mp4.first").exists(), "the first attempt has to have crashed"
+    first = tmp_path / "once.mp4.first"
+    first.touch()
+
+    class Once(DecodeProcess):
+        def close(self):
+            super().close()
+            first.unlink(missing_ok=True)
+
+    with Once(SPEC, program=POISONED) as process:
+        results = process.map([Source("0", str(path)), Source("1", str(clip_path))])
+        assert isinstance(next(results), Clip)
+        assert not first.exists(), "the first attempt has to have crashed"
+        assert kinds(results) == ["clip"]
 
 
 def test_an_unforeseen_error_is_a_reject_with_its_message(clip_path):

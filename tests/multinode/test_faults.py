@@ -75,7 +75,7 @@ def test_bad_input_ends_a_job_with_code_2_and_a_last_line_that_says_what_to_do(c
     missing = str(tmp_path / "no-such-corpus")
     command = [sys.executable, "jobs/run_all.py", "--corpus", missing, "--run-dir", str(tmp_path / "run")]
     job = cluster.submit(command)
-    assert job.wait(120) == 2, job.logs()
+    assert job.wait(TIME_LIMIT_S) == 2, job.logs()
     last = job.logs().strip().splitlines()[-1]
     assert last.startswith("mmcsal: error: ")
     assert missing in last

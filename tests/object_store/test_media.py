@@ -14,7 +14,7 @@ import pytest
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.reject import Reason
-from mmcsal.datasets import FolderSpec, ManifestFileSpec, build_manifest
+from mmcsal.datasets import FolderSpec, ManifestFileSpec, build_manifest, read_corpus
 from mmcsal.media import fetch
 from mmcsal.media.decode import Clip, Source
 from mmcsal.media.decode_process import DecodeProcess
@@ -71,6 +71,7 @@ def test_a_folder_is_listed_with_what_lies_below_it(upload, bucket, storage):
     spec = FolderSpec(path=f"s3://{bucket}/clips/", label_from="parent_folder")
     rows = build_manifest(spec, storage).to_pylist()
     assert [row["sample_id"] for row in rows] == ["b.mp4", "deep/er/a.MP4"]
+    assert read_corpus(spec, storage).left_out == {"hidden": 2, ".txt": 1}
     assert [row["uri"] for row in rows] == [f"s3://{bucket}/clips/b.mp4", f"s3://{bucket}/clips/deep/er/a.MP4"]
     assert [row["label"] for row in rows] == [None, "er"]
     before = rows[0]["content_hash"]

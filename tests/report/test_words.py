@@ -139,6 +139,15 @@ def test_summary_rows_show_what_there_is():
     ]
 
 
+def test_summary_rows_tell_the_parts_of_a_mixed_coverage():
+    joint = {"joint": {"weight": 1.0, "coverage": 0.5, "bandwidth": 0.1}}
+    assert summary_rows({"parts": joint}) == []
+    mixed = {"joint": {"weight": 0.5, "coverage": 0.5}, "audio": {"weight": 0.5, "coverage": 0.25}}
+    rows = summary_rows({"parts": mixed})
+    assert [name for name, _, _ in rows] == ["coverage by joint", "coverage by audio"]
+    assert rows[1][1:] == ("0.250", "counts 50 % of the coverage")
+
+
 def test_summary_rows_say_that_a_bound_is_one():
     rows = summary_rows({"random_equivalent_budget": 4000, "random_equivalent_is_bound": True})
     assert [row[1] for row in rows] == ["4,000 or more"]

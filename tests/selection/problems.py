@@ -9,6 +9,7 @@ from mmcsal.contracts.ids import hash_ids
 from mmcsal.contracts.spec import Spec
 from mmcsal.selection.numerics.kernel import make_kernel
 from mmcsal.selection.numerics.quantize import quantize, quantize_joint
+from mmcsal.selection.objective.coverage_parts import joint_coverage
 from mmcsal.selection.solvers.dense_greedy import NOTHING
 from mmcsal.selection.strategies import specs_of
 from mmcsal.selection.strategies.classifier import FusedClassifier, Head
@@ -44,14 +45,14 @@ def problem_of(
     return Problem(
         hash_N=hash_ids([f"{n:05d}" for n in range(num_rows)], salt=f"select:{seed}"),
         joint_ND=joint_ND,
-        kernel=make_kernel(1_000_000),
+        coverage=joint_coverage(make_kernel(1_000_000)),
         aligned_N=np.ones(num_rows),
         bonus_N=np.zeros(num_rows, np.int64),
         applied_lambda_align=0.0,
         lambda_div=0.0,
         redundancy_unit=0,
         weight_N=weight_N,
-        cover_N=np.zeros(num_rows, np.uint16),
+        cover_NU=np.zeros((num_rows, 1), np.uint16),
         is_labeled_N=is_labeled_N,
         is_open_N=is_open_N,
         cost_N=np.ones(num_rows),

@@ -8,6 +8,8 @@ from mmcsal.selection.api import request_of, salt_of
 from mmcsal.selection.pipeline import select
 from mmcsal.selection.runner import LocalRunner
 from mmcsal.selection.scaleout.shard import Shard
+from mmcsal.selection.spec import Rho
+from mmcsal.selection.strategies.facility_location import FacilityLocationSpec
 
 
 def shards_of(pool, cuts, order):
@@ -26,6 +28,8 @@ def shards_of(pool, cuts, order):
         {"strategy": MmcsalSpec(max_cell_size=256)},
         {"strategy": MmcsalSpec(max_rows_per_pick=32)},
         {"strategy": MmcsalSpec(max_cell_size=256), "lambda_div": 0.3},
+        {"strategy": MmcsalSpec(max_cell_size=256), "coverage": "separate"},
+        {"strategy": MmcsalSpec(max_rows_per_pick=32), "coverage": Rho(rho=0.5), "lambda_div": 0.3},
     ],
 )
 def test_any_cut_into_shards_gives_the_same(views, settings, monkeypatch):
@@ -62,6 +66,32 @@ def test_cells_keep_the_gain_of_a_dense_greedy(views, reference, budget):
     ]
     assert shares[0] > 0.995
     assert shares[1] > 0.9  # cells of 100-400 rows; those of the defaults are ten times as large
+
+
+@pytest.mark.parametrize("rho", [0, 0.5])
+@pytest.mark.parametrize("is_related", [True, False])
+def test_cells_keep_the_gain_of_a_dense_greedy_on_a_mixed_coverage(views, rho, is_related):
+    pool, other = views(2500, seed=9), views(2500, seed=10)
+    views_ND = (pool.a_ND, pool.v_ND if is_related else other.v_ND)
+    spec = SelectSpec(lambda_align=0, coverage=Rho(rho=rho), strategy=MmcsalSpec(max_cell_size=600))
+    cells = select_pairs(*views_ND, 60, config=spec)
+    dense = select_pairs(*views_ND, 60, config=spec.model_copy(update={"strategy": FacilityLocationSpec()}))
+    assert cells.summary["num_cells"] > 3
+    rng = np.random.default_rng(0)
+    random = np.mean([mixed_coverage(views_ND, cells.summary, rng.choice(2500, 60)) for _ in range(20)])
+    gains = [mixed_coverage(views_ND, s.summary, np.array(s.sample_ids, int)) - random for s in (cells, dense)]
+    assert gains[0] > 0.97 * gains[1]
+
+
+def mixed_coverage(views_ND, summary, picks):
+    """In floating point, from the definition."""
+    units = [x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True) for x_ND in views_ND]
+    cosines = [x_ND @ x_ND[picks].T for x_ND in units]
+    by_name = {"joint": sum(cosines) / 2, "a": cosines[0], "v": cosines[1]}
+    return sum(
+        part["weight"] * np.exp((by_name[name] - 1) / part["bandwidth"]).max(axis=1).mean()
+        for name, part in summary["parts"].items()
+    )
 
 
 def test_cells_of_a_larger_pool_lose_little(views):

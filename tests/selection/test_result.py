@@ -1,3 +1,4 @@
+import re
 import sys
 from html.parser import HTMLParser
 
@@ -17,6 +18,7 @@ from mmcsal.selection.display import MAX_CELL_CHARS, NUM_SHOWN, SHOWN
 from mmcsal.selection.pipeline import select
 from mmcsal.selection.runner import LocalRunner
 from mmcsal.selection.scaleout.shard import Shard
+from mmcsal.selection.spec import Rho
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,69 @@ def test_redundancy_is_the_kernel_to_the_nearest_before(selection):
         assert row["nearest_selected"] is None or row["nearest_selected"] in before
         before.add(row["sample_id"])
     assert selection.summary["redundancy"] == pytest.approx(np.mean([row["redundancy"] for row in rows]))
+
+
+@pytest.fixture(scope="module")
+def mixed(pool):
+    config = SelectSpec(coverage=Rho(rho=0.5), modality_weights={"video": 3, "audio": 1})
+    return select_pairs(pool.a_ND, pool.v_ND, 30, config=config, modalities=("video", "audio"))
+
+
+def test_each_part_of_a_mixed_coverage_is_told(mixed):
+    parts, rows = mixed.summary["parts"], mixed.table.to_pylist()
+    assert [part["weight"] for part in parts.values()] == [0.5, 0.375, 0.125]
+    assert list(parts) == ["joint", "video", "audio"]
+    mean = sum(part["weight"] * part["coverage"] for part in parts.values())
+    assert mixed.summary["coverage"] == pytest.approx(mean)
+    assert mixed.table["mass"].to_numpy().sum() == pytest.approx(600)  # every row once, whichever part
+    numbers = [
+        re.search(r"Stands for (.+?) in both modalities, (.+?) by its picture, (.+?) by its sound", row["reason"])
+        for row in rows
+    ]
+    counts = np.array([[1 if n == "itself alone" else int(n.split()[0]) for n in found.groups()] for found in numbers])
+    np.testing.assert_allclose(counts @ [0.5, 0.375, 0.125], mixed.table["mass"].to_numpy(), atol=0.5)
+    assert len({tuple(row) for row in counts.tolist()}) > 10
+
+
+def test_a_row_may_be_represented_by_one_pick_in_one_modality_and_another_in_the_other(mixed):
+    table, picked = mixed.represented, set(mixed.sample_ids)
+    kernels = np.array([table[f"kernel_{name}"].to_numpy() for name in ("joint", "video", "audio")])
+    assert np.array_equal(table["kernel"].to_numpy(), kernels.max(axis=0))
+    by = np.array([table[f"represented_by_{name}"].to_pylist() for name in ("joint", "video", "audio")])
+    assert set(by.ravel().tolist()) <= picked
+    assert (by[1] != by[2]).any()
+    closest = by[kernels.argmax(axis=0), np.arange(600)]
+    assert table["represented_by"].to_pylist() == closest.tolist()
+    assert "was not selected" in mixed.explain(next(i for i in map(str, range(600)) if i not in picked))
+
+
+def test_one_modality_alone_stands_for_what_it_covers(pool):
+    config = SelectSpec(coverage="separate", modality_weights={"a": 0, "v": 1}, lambda_align=0)
+    alone = select_pairs(pool.a_ND, pool.v_ND, 30, config=config)
+    twice = select_pairs(
+        pool.v_ND, pool.v_ND, 30, config=SelectSpec(lambda_align=0)
+    )  # the joint embedding is that view
+    assert list(alone.summary["parts"]) == ["v"]
+    assert alone.summary["coverage"] == pytest.approx(twice.summary["coverage"], abs=0.002)
+    assert "Stands for" in alone.table["reason"][0].as_py()
+
+
+@pytest.mark.parametrize("wrong", [{"a": 1}, {"a": 1, "b": 1}, {"a": 0, "v": 0}])
+def test_weights_of_other_modalities_are_told(pool, wrong):
+    with pytest.raises(InputError, match=r"select.modality_weights: .*expected a number for each of a, v, one above 0"):
+        select_pairs(pool.a_ND, pool.v_ND, 3, config=SelectSpec(coverage="separate", modality_weights=wrong))
+
+
+def test_all_shared_is_the_joint_coverage(selection, pool):
+    config = SelectSpec(coverage=Rho(rho=1))
+    assert select_pairs(pool.a_ND, pool.v_ND, 30, labeled=["7", "8"], config=config).table.equals(selection.table)
+
+
+def test_unrelated_modalities_are_covered_apart():
+    rng = np.random.default_rng(0)
+    views_ND, config = rng.normal(size=(2, 500, 8)), SelectSpec(coverage="auto")
+    assert list(select_pairs(*views_ND, 20, config=config).summary["parts"]) == ["a", "v"]
+    assert list(select_pairs(views_ND[0], views_ND[0], 20, config=config).summary["parts"]) == ["joint"]
 
 
 def test_every_row_is_represented(selection):

@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.storage.rundir import RunDir
+from tests.helpers import TIME_LIMIT_S
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_parts_are_sorted_and_markers_are_no_data(run_dir):
     run_dir.commit("t", {})
     run_dir.write_bytes(b"rubbish", "t", ".part-00002.parquet.tmp")
     assert run_dir.parts("t") == ["part-00000.parquet", "part-00001.parquet"]
-    assert pa.dataset.dataset(run_dir.path("t"), format="parquet").count_rows() == 2, "plain pyarrow reads the folder"
+    assert ds.dataset(run_dir.path("t"), format="parquet").count_rows() == 2, "plain pyarrow reads the folder"
 
 
 def test_a_writer_killed_at_any_time_leaves_a_whole_part_or_none(run_dir):
@@ -51,7 +53,7 @@ while True:
 """
     for attempt in range(5):
         writer = subprocess.Popen([sys.executable, "-c", program])
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + TIME_LIMIT_S
         while len(run_dir.parts("t")) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.013 * attempt)
@@ -153,3 +155,83 @@ def test_it_travels_to_workers(run_dir):
 def test_an_unknown_scheme_is_refused():
     with pytest.raises(InputError, match="nfs99://"):
         RunDir("nfs99://host/run")
+
+
+def begun(run_dir: RunDir, value: int, *, resume: bool = False) -> RunDir:
+    """A stage of two folders that has written a part of each."""
+    run_dir.begin("t", {"value": value}, ["side"], resume=resume)
+    for folder in ("t", "side"):
+        run_dir.write_part(folder, "part-00000.parquet", table(value))
+    return run_dir
+
+
+def seen(run_dir: RunDir) -> tuple[list, list, dict | None]:
+    """What another process finds."""
+    fresh = RunDir(run_dir.uri)
+    found = [fresh.dataset(folder).to_table()["a"].to_pylist() for folder in ("t", "side")]
+    return found[0], found[1], (fresh.committed("t") or {}).get("of")
+
+
+def test_what_was_committed_stays_until_the_next_attempt_is(run_dir):
+    begun(run_dir, 1).commit("t", {"of": 1})
+    assert seen(run_dir) == ([1], [1], 1)
+    begun(RunDir(run_dir.uri), 2)  # fails
+    assert seen(run_dir) == ([1], [1], 1)
+    assert (RunDir(run_dir.uri).started("t"), RunDir(run_dir.uri).is_complete("t")) == ({"value": 2}, False)
+    begun(RunDir(run_dir.uri), 3)  # fails, too
+    last = begun(RunDir(run_dir.uri), 4, resume=True)
+    assert len(list(Path(run_dir.root, "t").glob("attempt-*"))) == 2, "of attempts that failed the last one is kept"
+    assert seen(run_dir) == ([1], [1], 1)
+    last.commit("t", {"of": 4})
+    assert seen(run_dir) == ([4], [4], 4)
+    assert RunDir(run_dir.uri).is_complete("t")
+    for folder in ("t", "side"):
+        assert len(list(Path(run_dir.root, folder).glob("attempt-*"))) == 1
+
+
+def test_a_file_that_is_gone_or_another_is_noticed(run_dir):
+    begun(run_dir, 1).commit("t", {})
+    assert run_dir.changed_content("t") is None
+    run_dir.write_part("side", "part-00001.parquet", table(2))
+    assert "side holds 2 files of" in (run_dir.changed_content("t") or "")
+    assert run_dir.changed_content("t", may_grow=True) is None
+    run_dir.delete_file("side", "part-00001.parquet")
+    assert run_dir.changed_content("t") is None
+    run_dir.write_part("t", "part-00000.parquet", table(*range(100)))
+    assert "t holds 1 files of" in (run_dir.changed_content("t", may_grow=True) or "")
+    run_dir.delete_file("t", "part-00000.parquet")
+    assert "t holds 0 files of 0 bytes, and 1 files" in (run_dir.changed_content("t") or "")
+
+
+@pytest.mark.parametrize("place", ["t", "t/attempt", "t/attempt/part-00000.parquet", "file"])
+def test_no_link_is_followed_out_of_the_directory(run_dir, tmp_path, place):
+    begun(run_dir, 1).commit("t", {})
+    run_dir.write_bytes(b"x", "file")
+    (attempt,) = Path(run_dir.root, "t").glob("attempt-*")
+    moved = Path(run_dir.root, place.replace("attempt", attempt.name))
+    moved.rename(tmp_path / "outside")
+    moved.symlink_to(tmp_path / "outside")
+    before = [p.read_bytes() for p in sorted((tmp_path / "outside").rglob("*")) if p.is_file()]
+    fresh = RunDir(run_dir.uri)
+    is_file = place == "file"
+    for use in (
+        lambda: fresh.read_bytes("file") if is_file else fresh.dataset("t").to_table(),
+        lambda: fresh.write_bytes(b"y", "file") if is_file else begun(fresh, 2, resume=True),
+    ):
+        with pytest.raises(InputError, match="links in a run directory are not followed"):
+            use()
+    assert [p.read_bytes() for p in sorted((tmp_path / "outside").rglob("*")) if p.is_file()] == before
+
+
+def test_the_directory_itself_may_be_a_link(run_dir, tmp_path):
+    begun(run_dir, 1).commit("t", {})
+    (tmp_path / "link").symlink_to(run_dir.root)
+    assert seen(RunDir(str(tmp_path / "link"))) == ([1], [1], None)
+
+
+@pytest.mark.parametrize("name", ["file", "t/_STARTED.json"])
+def test_a_pipe_is_not_waited_for(run_dir, name):
+    Path(run_dir.root, "t").mkdir(parents=True)
+    os.mkfifo(Path(run_dir.root, name))
+    with pytest.raises(InputError, match="no regular file"):
+        _ = run_dir.read_bytes("file") if name == "file" else run_dir.started("t")

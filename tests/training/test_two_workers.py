@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers import TIME_LIMIT_S
+
 SCRIPT = Path(__file__).with_name("two_workers.py")
 
 
@@ -26,7 +28,7 @@ def folder(tmp_path_factory):
     """Where both workers have left their results."""
     path = tmp_path_factory.mktemp("workers")
     workers = [subprocess.Popen([sys.executable, str(SCRIPT), str(rank), str(path)]) for rank in range(2)]
-    assert [worker.wait(300) for worker in workers] == [0, 0]
+    assert [worker.wait(TIME_LIMIT_S) for worker in workers] == [0, 0]
     return path
 
 
@@ -37,7 +39,6 @@ def whole(case: str) -> dict:
     return script.gradients(case, rows, wrap=False)
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("case", [*script.CASES, script.CLASSIFIER])
 def test_two_workers_have_the_gradients_of_one(case, folder):
     expected = whole(case)

@@ -9,18 +9,20 @@ import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import conform
 from mmcsal.datasets.folder import FolderSpec, read_folder
+from mmcsal.datasets.scan import Scan
 from mmcsal.datasets.synthetic.content import is_remote
 from mmcsal.datasets.synthetic.files import ClipFormat, render_files
 from mmcsal.datasets.synthetic.plan import (
@@ -31,6 +33,7 @@ from mmcsal.datasets.synthetic.plan import (
     plan_corpus,
     reason_of,
 )
+from mmcsal.storage.tables import parquet_bytes, read_table
 
 TRUTH = pa.schema(
     [
@@ -68,7 +71,7 @@ class SyntheticSpec(Spec):
     kind: Literal["synthetic"] = "synthetic"
     path: str
     num_clips: int = Field(default=320, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     misaligned_fraction: float = Field(default=0.1, ge=0, le=1)
     long_tail_ratio: float = Field(default=1.0, ge=1)
     near_duplicate_fraction: float = Field(default=0.05, ge=0, le=0.9)
@@ -85,16 +88,17 @@ class SyntheticSpec(Spec):
         return self
 
 
-def read_synthetic(spec: SyntheticSpec) -> pa.Table:
-    """The MANIFEST table of a synthetic corpus, rendered first if need be; labels are null, the truth is kept apart.
+def read_synthetic(spec: SyntheticSpec) -> Scan:
+    """The MANIFEST of a synthetic corpus, rendered first if need be; labels are null, the truth is kept apart.
 
     Raises:
         InputError: as `generate`.
     """
     root = generate(spec)
-    manifest = read_folder(FolderSpec(path=str(root / _CLIPS)))
-    index = manifest.schema.get_field_index("source")
-    return manifest.set_column(index, manifest.schema.field(index), pa.array([spec.kind] * manifest.num_rows))
+    scan = read_folder(FolderSpec(path=str(root / _CLIPS)))
+    index = MANIFEST.get_field_index("source")
+    sources = pa.array([spec.kind] * scan.manifest.num_rows)
+    return replace(scan, manifest=scan.manifest.set_column(index, MANIFEST.field(index), sources))
 
 
 def read_truth(path: str | Path) -> pa.Table:
@@ -106,7 +110,7 @@ def read_truth(path: str | Path) -> pa.Table:
     file = Path(path).expanduser() / _TRUTH
     if not file.exists():
         raise InputError(f"no {str(file)!r}; expected a synthetic corpus there, build its manifest first")
-    return pq.ParquetFile(file).read()
+    return read_table(str(file))
 
 
 def generate(
@@ -303,5 +307,5 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
 
 def _write_truth(file: Path, plans: list[ClipPlan], seed: int) -> None:
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    pq.write_table(_truth(plans, seed), temporary)
+    temporary.write_bytes(parquet_bytes(_truth(plans, seed)))
     os.replace(temporary, file)

@@ -36,7 +36,7 @@ class Damage(StrEnum):
 _REASON_OF = {
     Damage.ZERO_BYTES: Reason.EMPTY_FILE,
     Damage.RANDOM_BYTES: Reason.NOT_MEDIA,
-    Damage.INDEX_LOST: Reason.NOT_MEDIA,
+    Damage.INDEX_LOST: Reason.DECODE_ERROR,
     Damage.CUT_OFF: Reason.DECODE_ERROR,
     Damage.NO_AUDIO: Reason.NO_AUDIO,
     Damage.NO_VIDEO: Reason.NO_VIDEO,

@@ -8,7 +8,7 @@ from contextlib import nullcontext, suppress
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import MmcsalError
-from mmcsal.contracts.stages import NAME_WIDTH
+from mmcsal.contracts.stages import MANIFEST, NAME_WIDTH
 from mmcsal.distributed.cluster.errors import cause_of, first_line_of, mmcsal_error_in
 from mmcsal.distributed.cluster.resources import (
     HERE,
@@ -19,10 +19,13 @@ from mmcsal.distributed.cluster.resources import (
     resource_request,
 )
 from mmcsal.distributed.cluster.session import cluster_address, ray_session
+from mmcsal.distributed.run.corpus_check import describe_corpus
 from mmcsal.distributed.run.execute import run_stages
 from mmcsal.distributed.run.plan import plan
+from mmcsal.distributed.run.preflight import check_inputs
 from mmcsal.distributed.run.stages import BESIDE, PIPELINE, ray_stages
 from mmcsal.distributed.run.status import Status
+from mmcsal.redaction import redacted
 from mmcsal.storage.lease import LeaseLostError
 from mmcsal.storage.rundir import RunDir
 
@@ -43,9 +46,13 @@ def check_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> I
     run_dir = RunDir(config.run_dir, config.storage)
     run_dir.check_reachable()
     yield f"run directory: {run_dir.uri}"
-    for step in plan(config, run_dir, names, redo):
+    steps = plan(config, run_dir, names, redo)
+    check_inputs(config, run_dir, steps)
+    for step in steps:
         because = f" ({', '.join(step.changed)} changed)" if step.changed else ""
         yield f"{step.stage.name:<{NAME_WIDTH}} {ACTIONS[step.action]}{because}"
+    if any(step.stage.name == MANIFEST.name and step.action != "committed" for step in steps):
+        yield from describe_corpus(config)
     yield from _check_resources(config, names)
 
 
@@ -81,6 +88,9 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
         MmcsalError: with the exit code; anything else is a defect, its traceback lies in `error.txt`.
     """
     run_dir = RunDir(config.run_dir, config.storage)
+    run_dir.check_reachable()
+    if not run_dir.is_held():  # else it is for the lock to say so
+        check_inputs(config, run_dir, plan(config, run_dir, names, redo))
     if cluster_address(config.cluster) is None:  # before anything is started
         _possible_requests(config, names, capacity(config.cluster))
     with run_dir.locked() as check_lock:
@@ -107,9 +117,9 @@ def _unexpected(error: Exception, run_dir: RunDir) -> MmcsalError:
     cause = cause_of(error)
     where = f"the traceback lies in {run_dir.path('error.txt')}"
     try:
-        run_dir.write_bytes(traceback.format_exc().encode(), "error.txt")
+        run_dir.write_bytes(redacted(traceback.format_exc()).encode(errors="replace"), "error.txt")
     except OSError:
-        traceback.print_exc(file=sys.stderr)
+        print(redacted(traceback.format_exc()), file=sys.stderr)
         where = "the traceback is above"
     remedy = "free some space; then " if getattr(cause, "errno", None) == errno.ENOSPC else ""
     said = f"{type(cause).__name__}: {first_line_of(error)}"

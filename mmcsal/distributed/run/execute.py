@@ -15,7 +15,7 @@ from mmcsal.distributed.cluster.session import ray_session
 from mmcsal.distributed.cluster.telemetry import count_retry
 from mmcsal.distributed.run.plan import PlannedStage, digest_of_stage, plan, plan_stage
 from mmcsal.distributed.run.settings import digest
-from mmcsal.distributed.run.stages import Stage
+from mmcsal.distributed.run.stages import BESIDE, PIPELINE, Stage
 from mmcsal.distributed.run.status import Status
 from mmcsal.storage.rundir import RunDir
 
@@ -37,7 +37,9 @@ def run_stages(
     """
     run_dir = RunDir(config.run_dir, config.storage)
     steps = plan(config, run_dir, names, redo)
-    run_dir.write_bytes(to_yaml(config).encode(), "config.yaml")
+    saved = to_yaml(config).encode()
+    if not any(run_dir.committed(stage.folder) for stage in (*PIPELINE, *BESIDE)):
+        run_dir.write_bytes(saved, "config.yaml")  # of a run with nothing to lose yet; else what has come of it is kept
     upstream = steps[0].settings["upstream"]
     with ExitStack() as session:
         for planned in steps:
@@ -52,7 +54,9 @@ def run_stages(
                     session.enter_context(ray_session(config.cluster))
                     _wait_for_resources(step.stage, config, status)
                 _run_stage(step, config, run_dir, status, check_lock)
+                run_dir.write_bytes(saved, "config.yaml")
             upstream = digest_of_stage(step.stage, run_dir)
+    run_dir.write_bytes(saved, "config.yaml")
 
 
 def _wait_for_resources(stage: Stage, config: RunConfig, status: Status) -> None:
@@ -110,10 +114,7 @@ def _with_retries(
         status.update_stage(stage.name, num_retries=len(losses))
         status.say(f"{stage.name}: lost {type(cause_of(error)).__name__}: {first_line}; goes on from what is committed")
 
-    def committed() -> Any:
-        return stage.committed(run_dir) if stage.committed else run_dir.parts(stage.folder)
-
-    receipt = with_retries(lambda: stage.run(config, run_dir, progress), committed, on_retry)
+    receipt = with_retries(lambda: stage.run(config, run_dir, progress), lambda: stage.kept(run_dir), on_retry)
     return receipt, len(losses)
 
 

@@ -77,14 +77,17 @@ def plan_stage(stage: Stage, settings: Settings, run_dir: RunDir, must_redo: boo
         InputError: see `plan`.
     """
     committed = run_dir.committed(stage.folder)
-    before = committed["settings"] if committed else run_dir.started(stage.folder)
-    if before is None or not (committed or stage.resumes):
+    begun = run_dir.started(stage.folder) if stage.resumes and not run_dir.is_complete(stage.folder) else None
+    if begun is not None and not must_redo and not _changes(begun, settings):
+        return PlannedStage(stage, "resume", settings)
+    if committed is None and (begun is None or not stage.kept(run_dir)):  # what has kept nothing is in nobody's way
         return PlannedStage(stage, "run", settings)
+    before = committed["settings"] if committed else begun or {}
     # Upstream is unknown (None) while an earlier stage has still to run: then this one is redone after it.
     changes = _changes(before, settings)
     changed = tuple(changes)
     if not changed and not must_redo:
-        return PlannedStage(stage, "committed" if committed else "resume", settings)
+        return _unchanged(stage, settings, run_dir, has_ended=committed is not None)
     if not must_redo and set(changed) <= stage.grows:
         return PlannedStage(stage, "resume", settings, changed)
     if must_redo or stage.is_cheap or changed == ("upstream",):
@@ -95,6 +98,24 @@ def plan_stage(stage: Stage, settings: Settings, run_dir: RunDir, must_redo: boo
         f"({differences}); give another --run-dir, "
         f"or --redo {stage.name} to replace it and all after it"
     )
+
+
+def _unchanged(stage: Stage, settings: Settings, run_dir: RunDir, *, has_ended: bool) -> PlannedStage:
+    """What will happen to a stage that was made with these very settings.
+
+    Raises:
+        InputError: some of what it made is gone.
+    """
+    gone = run_dir.changed_content(stage.folder, may_grow=bool(stage.grows)) if has_ended else None
+    if gone is not None and not stage.is_cheap:
+        command = "ingest" if stage.name == "manifest" else stage.name
+        raise InputError(
+            f"{gone}; put the files back, or make them again: "
+            f"`mmcsal {command} --run-dir {run_dir.uri} --redo {stage.name}`"
+        )
+    if gone is not None:
+        return PlannedStage(stage, "redo", settings, ("files",))
+    return PlannedStage(stage, "committed" if has_ended else "resume", settings)
 
 
 def _changes(before: Settings, after: Settings, prefix: str = "") -> dict[str, tuple[Any, Any]]:

@@ -51,6 +51,12 @@ def config_of(config: RunConfig, run_dir: RunDir) -> RunConfig:
     this = next_round(run_dir)
     select = config.select.model_copy(update={"earlier": this.earlier, "round": this.number})
     has_own = config.embeddings is None
+    gone = run_dir.changed_content("embeddings") if has_own else None
+    if gone is not None:
+        raise InputError(
+            f"next-round: {gone}; put the files back, or make them again: "
+            f"`mmcsal embed --run-dir {run_dir.uri} --redo embed`"
+        )
     return config.model_copy(
         update={
             "run_dir": this.uri,
@@ -62,4 +68,5 @@ def config_of(config: RunConfig, run_dir: RunDir) -> RunConfig:
 
 
 def _uri(run_dir: RunDir, number: int) -> str:
+    run_dir.check_inside(f"{FOLDER}/{number:03d}")
     return f"{run_dir.uri}/{FOLDER}/{number:03d}"

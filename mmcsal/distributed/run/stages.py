@@ -1,4 +1,8 @@
-"""The one table of stages: what runs each of `contracts.stages`, and what its result depends on."""
+"""The one table of stages: what runs each of `contracts.stages`, and what its result depends on.
+
+Stages of which a command seldom runs more than one are imported when they run: their libraries (drawing, statistics,
+Ray Train and Tune) take longer to load than a small selection takes to run.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,16 +15,8 @@ from mmcsal.contracts.stages import StageFacts
 from mmcsal.distributed.run import results, settings
 from mmcsal.distributed.run.results import Result
 from mmcsal.distributed.run.settings import Settings
-from mmcsal.distributed.stages.embed import embed_clips
-from mmcsal.distributed.stages.evaluate import evaluate_strategies
-from mmcsal.distributed.stages.finetune import finetune_classifier
 from mmcsal.distributed.stages.ingest import ingest_clips, scan_corpus
-from mmcsal.distributed.stages.pretrain import pretrain_encoders
 from mmcsal.distributed.stages.select import select_clips
-from mmcsal.distributed.stages.tune import tune_lambdas
-from mmcsal.distributed.workers.trainer import checkpoints
-from mmcsal.distributed.workers.tune import MEASURED
-from mmcsal.report.build import build_report
 from mmcsal.storage.rundir import RunDir
 
 
@@ -47,29 +43,71 @@ class Stage:
         """That it commits."""
         return self.facts.folder
 
+    def kept(self, run_dir: RunDir) -> Any:
+        """What a new try goes on from; falsy where there is nothing."""
+        return self.committed(run_dir) if self.committed else run_dir.parts(self.folder)
+
+
+def pretrain(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
+    from mmcsal.distributed.stages.pretrain import pretrain_encoders
+
+    return pretrain_encoders(config, run_dir, progress)
+
+
+def embed(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
+    from mmcsal.distributed.stages.embed import embed_clips
+
+    return embed_clips(config, run_dir, progress)
+
 
 def write_report(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
+    from mmcsal.report.build import build_report
+
     build_report(run_dir, config.report)
     return {}
 
 
+def evaluate(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
+    from mmcsal.distributed.stages.evaluate import evaluate_strategies
+
+    return evaluate_strategies(config, run_dir, progress)
+
+
+def tune(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
+    from mmcsal.distributed.stages.tune import tune_lambdas
+
+    return tune_lambdas(config, run_dir, progress)
+
+
+def finetune(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
+    from mmcsal.distributed.stages.finetune import finetune_classifier
+
+    return finetune_classifier(config, run_dir, progress)
+
+
 def pretrain_checkpoints(run_dir: RunDir) -> list[str]:
+    from mmcsal.distributed.workers.trainer import checkpoints
+
     return checkpoints(run_dir, stages.PRETRAIN.folder)
 
 
 def finetune_checkpoints(run_dir: RunDir) -> list[str]:
+    from mmcsal.distributed.workers.trainer import checkpoints
+
     return checkpoints(run_dir, stages.FINETUNE.folder)
 
 
 def measured_settings(run_dir: RunDir) -> list[str]:
+    from mmcsal.distributed.workers.tune import MEASURED
+
     return run_dir.names(stages.TUNE.folder, MEASURED)
 
 
 PIPELINE = (
     Stage(stages.MANIFEST, scan_corpus, settings.of_manifest, resumes=False),
     Stage(stages.INGEST, ingest_clips, settings.of_ingest),
-    Stage(stages.PRETRAIN, pretrain_encoders, settings.of_pretrain, committed=pretrain_checkpoints),
-    Stage(stages.EMBED, embed_clips, settings.of_embed),
+    Stage(stages.PRETRAIN, pretrain, settings.of_pretrain, committed=pretrain_checkpoints),
+    Stage(stages.EMBED, embed, settings.of_embed),
     Stage(stages.SELECT, select_clips, settings.of_select, results.of_select, resumes=False, is_cheap=True),
     Stage(
         stages.REPORT,
@@ -84,15 +122,15 @@ PIPELINE = (
 BESIDE = (
     Stage(
         stages.EVALUATE,
-        evaluate_strategies,
+        evaluate,
         settings.of_evaluate,
         results.of_evaluate,
         grows=frozenset(f"evaluate.{key}" for key in ("groups", "contenders", "num_seeds", "first_seed")),
     ),
-    Stage(stages.TUNE, tune_lambdas, settings.of_tune, results.of_tune, committed=measured_settings),
+    Stage(stages.TUNE, tune, settings.of_tune, results.of_tune, committed=measured_settings),
     Stage(
         stages.FINETUNE,
-        finetune_classifier,
+        finetune,
         settings.of_finetune,
         results.of_finetune,
         committed=finetune_checkpoints,

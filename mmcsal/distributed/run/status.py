@@ -11,7 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mmcsal.contracts.stages import NAME_WIDTH
 from mmcsal.distributed.cluster.telemetry import STAGE_UNITS, STAGE_UNITS_DONE, record
-from mmcsal.storage.rundir import RunDir, now
+from mmcsal.redaction import redacted
+from mmcsal.storage.markers import now
+from mmcsal.storage.rundir import RunDir
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_WRITES = 2.0
@@ -58,7 +60,7 @@ class Status:
     def say(self, line: str) -> None:
         """One line: on a terminal as it is, in a log with the time in front."""
         stamp = "" if self.console.is_terminal else time.strftime("%H:%M:%S ")
-        self.console.print(stamp + line, markup=False)
+        self.console.print(stamp + redacted(line), markup=False)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[StageProgress]:

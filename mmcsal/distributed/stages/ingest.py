@@ -15,7 +15,7 @@ from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.progress import Progress
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import check_unique_ids, conform
-from mmcsal.datasets import build_manifest
+from mmcsal.datasets import read_corpus
 from mmcsal.distributed.cluster.resources import capacity, resource_request
 from mmcsal.distributed.workers.ingest import IngestWorker
 from mmcsal.distributed.workers.map_partitions import run_partitions
@@ -29,22 +29,26 @@ def scan_corpus(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
     """Writes the MANIFEST, one file a partition; the partition of a sample is a hash of its id.
 
     Returns:
-        the receipt, with a digest of the content: another corpus under the same path is another manifest.
+        the receipt: what is left out, by group, and a digest of the content, since another corpus under the same path
+            is another manifest.
 
     Raises:
         InputError: the corpus is not there, is empty, or repeats ids.
     """
     if config.corpus is None:
         raise InputError("no corpus is given; add --corpus FOLDER (or a .csv or .parquet manifest), or set `corpus`")
-    table = conform(build_manifest(config.corpus, config.storage), MANIFEST, name="manifest")
+    scan = read_corpus(config.corpus, config.storage)
+    table = conform(scan.manifest, MANIFEST, name="manifest").combine_chunks()
     check_unique_ids(table["sample_id"], name="manifest")
     num_parts = -(-table.num_rows // config.ingest.samples_per_partition)
     part_of_row = partitions_of(table["sample_id"].to_pylist(), num_parts)
-    for part in range(num_parts):
-        rows = table.take(np.flatnonzero(part_of_row == part))
-        run_dir.write_part("manifest", PART_NAME.format(part), rows.sort_by("sample_id"))
+    rows_by_part = np.argsort(part_of_row, kind="stable")
+    ends = np.cumsum(np.bincount(part_of_row, minlength=num_parts))
+    for part, rows in enumerate(np.split(rows_by_part, ends[:-1])):
+        run_dir.write_part("manifest", PART_NAME.format(part), table.take(rows).sort_by("sample_id"))
         progress(part + 1, num_parts)
-    return {"num_samples": table.num_rows, "num_parts": num_parts, "digest": _digest(table)}
+    counts = {"num_samples": table.num_rows, "num_parts": num_parts, "left_out": dict(scan.left_out)}
+    return {**counts, "warnings": scan.warnings(), "digest": _digest(table)}
 
 
 def ingest_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What several stages read: embeddings, manifest and labels, of this run or of whatever the configuration names."""
 
-import pyarrow.dataset as ds
 from pyarrow import fs
 
 from mmcsal.config import RunConfig
@@ -10,6 +9,7 @@ from mmcsal.evaluation.samples import Samples
 from mmcsal.labeling.label_file import labels_of
 from mmcsal.storage.parquet_files import list_parquet
 from mmcsal.storage.rundir import RunDir
+from mmcsal.storage.tables import Rows, rows_of
 
 
 def embedding_files(config: RunConfig, run_dir: RunDir) -> tuple[fs.FileSystem, list[str]]:
@@ -24,7 +24,7 @@ def embedding_files(config: RunConfig, run_dir: RunDir) -> tuple[fs.FileSystem, 
     return filesystem, [info.path for info in infos]
 
 
-def manifest_of(config: RunConfig, run_dir: RunDir) -> ds.Dataset:
+def manifest_of(config: RunConfig, run_dir: RunDir) -> Rows:
     """The run's own manifest, or the one that is named; empty where there is none.
 
     Raises:
@@ -33,7 +33,7 @@ def manifest_of(config: RunConfig, run_dir: RunDir) -> ds.Dataset:
     if config.manifest is None:
         return run_dir.dataset("manifest", MANIFEST)
     filesystem, infos = list_parquet(config.manifest, config.storage, what="manifest")
-    return ds.dataset([info.path for info in infos], filesystem=filesystem, format="parquet", schema=MANIFEST)
+    return rows_of([info.path for info in infos], filesystem, schema=MANIFEST, where=config.manifest)
 
 
 def samples_with_labels(config: RunConfig, run_dir: RunDir) -> Samples:

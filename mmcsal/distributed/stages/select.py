@@ -5,13 +5,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from pyarrow import fs
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.embedding import SUFFIX
 from mmcsal.contracts.errors import InputError, RejectLimitError, TableError, on_one_line
 from mmcsal.contracts.progress import Progress
+from mmcsal.contracts.selection import SELECTION
 from mmcsal.distributed.selection.checkpoint import Store
 from mmcsal.distributed.selection.ray_runner import select_over_ray
 from mmcsal.distributed.stages.inputs import embedding_files, manifest_of
@@ -25,8 +25,10 @@ from mmcsal.selection.spec import TotalCost
 from mmcsal.selection.strategies import WarmStart
 from mmcsal.storage.parquet_files import list_parquet, read_footers
 from mmcsal.storage.rundir import PART_NAME, RunDir
+from mmcsal.storage.tables import rows_of
 from mmcsal.storage.uri import StorageSpec, is_of_service
 
+PICKS = pa.schema([SELECTION.field("sample_id")])  # what of an earlier selection is read
 REJECTS = "selection_rejects"  # beside rejects/, which belongs to ingest
 
 
@@ -102,10 +104,17 @@ def with_ids(spec: SelectSpec, storage: StorageSpec | None = None, labels: pa.Ta
 
 
 def _read_picks(folder: str, storage: StorageSpec | None) -> list[str]:
-    """The ids of an earlier selection."""
+    """The ids of an earlier selection.
+
+    Raises:
+        InputError, TableError: it is none.
+    """
     filesystem, infos = list_parquet(folder, storage, what="select.earlier")
-    table = ds.dataset([i.path for i in infos], filesystem=filesystem, format="parquet").to_table(columns=["sample_id"])
-    return table["sample_id"].to_pylist()
+    rows = rows_of([info.path for info in infos], filesystem, schema=PICKS, where=f"select.earlier {folder!r}")
+    ids = rows.to_table()["sample_id"]
+    if ids.null_count:
+        raise TableError(f"{rows.where}: {ids.null_count} rows have no sample_id; expected a selection's own folder")
+    return ids.to_pylist()
 
 
 def _columns(
@@ -126,10 +135,10 @@ def _columns(
     source = manifest_of(config, run_dir)
     try:
         if has_own_columns:
-            schemas = [footer.schema.to_arrow_schema() for footer in read_footers(files, filesystem)]
+            schemas = [footer.schema for footer in read_footers(files, filesystem)]
             narrow = [pa.schema([field for field in schema if field.name in names]) for schema in schemas]
             common = pa.unify_schemas(narrow, promote_options="permissive")
-            source = ds.dataset(files, filesystem=filesystem, format="parquet", schema=common)
+            source = rows_of(files, filesystem, schema=common, where=str(where))
         else:
             schemas = [source.schema]
         missing = [name for name in wanted_by if name not in source.schema.names]

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import InputError
@@ -19,6 +18,7 @@ from mmcsal.evaluation.joins import embedded_samples
 from mmcsal.evaluation.samples import Samples
 from mmcsal.selection.spec import TotalCost
 from mmcsal.storage.rundir import PART_NAME, RunDir
+from mmcsal.storage.tables import rows_of
 from mmcsal.tuning.outcome import CHECK, PRESENT, SEARCH, Outcome, finalists_of, fragment_of, outcome_of
 from mmcsal.tuning.page import render
 from mmcsal.tuning.text import verdict
@@ -120,7 +120,7 @@ def _heading(outcome: Outcome, config: RunConfig) -> list[str]:
 
 def _num_embedded(config: RunConfig, run_dir: RunDir) -> int:
     filesystem, files = embedding_files(config, run_dir)
-    return ds.dataset(files, filesystem=filesystem, format="parquet").count_rows()
+    return rows_of(files, filesystem, where="embeddings").count_rows()
 
 
 def _has_labels(config: RunConfig, run_dir: RunDir) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmcsal.contracts.clip import clip_schema, tensor_column
-from mmcsal.contracts.reject import REJECT
+from mmcsal.contracts.reject import REJECT, Reason
 from mmcsal.contracts.table import conform
 from mmcsal.distributed.cluster.telemetry import DECODE_SECONDS, SAMPLES_DECODED, SAMPLES_REJECTED, record
 from mmcsal.distributed.workers.map_partitions import PartitionWorker
@@ -30,9 +30,16 @@ class IngestWorker(PartitionWorker):
 
     def run(self, part: str) -> None:
         rows = self._run_dir.read_part("manifest", part).to_pylist()
-        sources = [_source(row) for row in rows]
+        sources: list[Source] = []
         clips: list[tuple[Source, Clip]] = []
         rejects: list[dict[str, Any]] = []
+        for row in rows:
+            error = known_error(row)
+            if error is None:
+                sources.append(source_of(row))
+            else:
+                record(SAMPLES_REJECTED, reason=str(error.reason))
+                rejects.append(_reject_row(source_of(row), error))
         results = decode_fetched(sources, self._decoder.map, self._run_dir.storage)
         for source, result in zip(sources, results, strict=True):
             record(DECODE_SECONDS, self._decoder.last_decode_s)
@@ -45,6 +52,10 @@ class IngestWorker(PartitionWorker):
         # The clips last: a part of clips that is there says that its rejects are there too.
         self._run_dir.write_part("rejects", part, pa.Table.from_pylist(rejects, schema=REJECT))
         self._run_dir.write_part("clips", part, clip_table(clips, self._media), row_group_size=CLIPS_PER_ROW_GROUP)
+
+    def close(self) -> None:
+        """Ends the decoder process."""
+        self._decoder.close()
 
 
 def clip_table(clips: list[tuple[Source, Clip]], media: MediaSpec) -> pa.Table:
@@ -70,8 +81,17 @@ def clip_table(clips: list[tuple[Source, Clip]], media: MediaSpec) -> pa.Table:
     return conform(pa.table(columns), schema, name="clips")
 
 
-def _source(row: dict[str, Any]) -> Source:
-    return Source(row["sample_id"], row["uri"], row["audio_uri"], row["start_s"], row["duration_s"])
+def source_of(row: dict[str, Any]) -> Source:
+    """The source of a row of the MANIFEST."""
+    return Source(
+        row["sample_id"], row["uri"], row["audio_uri"], row["start_s"], row["duration_s"], row["content_hash"]
+    )
+
+
+def known_error(row: dict[str, Any]) -> MediaError | None:
+    """Of a row of the MANIFEST that the scan has seen to be unreadable."""
+    reason = row.get("reject_reason")  # manifests of before 0.3 have none
+    return MediaError(Reason(reason), row["reject_detail"]) if reason else None
 
 
 def _reject_row(source: Source, error: MediaError) -> dict[str, Any]:

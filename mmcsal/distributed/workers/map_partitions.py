@@ -5,7 +5,7 @@ through the driver, a retried task writes the same file again, and a killed run 
 are not there yet. Workers import their base from here: neither torch nor config is loaded.
 """
 
-import pickle
+import json
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -13,9 +13,12 @@ import numpy as np
 import ray
 from ray.data import ActorPoolStrategy
 
-from mmcsal.contracts.errors import MmcsalError
+from mmcsal.contracts.errors import InputError, MmcsalError, RejectLimitError, ResourceError, TableError
 from mmcsal.contracts.progress import Progress
 from mmcsal.storage.rundir import RunDir
+
+# What a worker may say is wrong with its partition, beside an OSError.
+KINDS = {kind.__name__: kind for kind in (InputError, MmcsalError, RejectLimitError, ResourceError, TableError)}
 
 
 class PartitionWorker(ABC):
@@ -34,12 +37,12 @@ class PartitionWorker(ABC):
         errors = [self._error_of(str(part)) for part in batch["part"]]
         return {"part": batch["part"], "error": np.array(errors, dtype=object)}
 
-    def _error_of(self, part: str) -> bytes:
+    def _error_of(self, part: str) -> str:
         try:
             self.run(part)
         except (MmcsalError, OSError) as error:
-            return pickle.dumps(error)
-        return b""
+            return _told(error)
+        return ""
 
 
 def pending_parts(run_dir: RunDir, folder: str) -> list[str]:
@@ -96,4 +99,14 @@ def run_partitions(
 def raise_error_in(receipt: dict[str, Any]) -> None:
     """Raises what a worker said is wrong with its partition."""
     if receipt["error"]:
-        raise pickle.loads(receipt["error"])
+        kind, arguments = json.loads(receipt["error"])
+        raise KINDS.get(kind, OSError)(*arguments)
+
+
+def _told(error: MmcsalError | OSError) -> str:
+    """An error as plain text: its class and what it says."""
+    if isinstance(error, OSError):
+        named = [error.errno, error.strerror, *([str(error.filename)] if error.filename else [])]
+        return json.dumps(["OSError", named if error.strerror else [str(error)]])
+    kind = next(c.__name__ for c in type(error).__mro__ if c.__name__ in KINDS)
+    return json.dumps([kind, [str(error)]])

@@ -4,7 +4,7 @@ import io
 import time
 from typing import Any
 
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 import ray.train
 import torch
 from ray.train.torch import get_device
@@ -98,7 +98,7 @@ class Measure:
 def _labels_of(run_dir: RunDir, clips: list[ClipBatch]) -> Tensor:
     """Integer classes in the order of the clips, int64 [N]; -1 where the manifest has none."""
     ids = [sample_id for batch in clips for sample_id in batch.sample_ids]
-    labeled = ds.field("sample_id").isin(ids) & ds.field("label").is_valid()
+    labeled = pc.field("sample_id").isin(ids) & pc.field("label").is_valid()
     rows = run_dir.dataset("manifest", MANIFEST).to_table(columns=["sample_id", "label"], filter=labeled).to_pylist()
     label_of = {row["sample_id"]: row["label"] for row in rows}
     number_of = {label: number for number, label in enumerate(sorted(set(label_of.values())))}

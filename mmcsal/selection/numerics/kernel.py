@@ -49,10 +49,10 @@ def kernel_block(x_AD: np.ndarray, y_BD: np.ndarray, kernel: Kernel) -> np.ndarr
     return out_AB
 
 
-def square_kernel_block(x_ND: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """K of every pair of `x_ND`, uint16 [N, N]: half the work of `kernel_block(x, x)`."""
+def square_kernel_block(x_ND: np.ndarray, kernel: Kernel, out_NN: np.ndarray | None = None) -> np.ndarray:
+    """K of every pair of `x_ND`, uint16 [N, N], in `out_NN` if given: half the work of `kernel_block(x, x)`."""
     num_rows = len(x_ND)
-    out_NN = np.empty((num_rows, num_rows), np.uint16)
+    out_NN = np.empty((num_rows, num_rows), np.uint16) if out_NN is None else out_NN
     norms_N, table_T, x32_ND = square_norms(x_ND), np.array(kernel.table_T), x_ND.astype(np.float32)
     for start in range(0, num_rows, SQUARE_ROWS):
         stop = min(start + SQUARE_ROWS, num_rows)

@@ -20,6 +20,7 @@ from mmcsal.contracts.ids import places_of_hashes
 from mmcsal.selection.numerics.kmeans import spherical_kmeans
 from mmcsal.selection.numerics.quantize import JOINT_UNIT, similarities
 from mmcsal.selection.numerics.topk import ANY_ORDER, LOWEST, kth_largest
+from mmcsal.selection.objective.sharing import shared_part
 
 Score = Literal["anchors", "prototypes", "cosine"]
 Calibration = Literal["shuffled", "percentile"]
@@ -157,8 +158,8 @@ def alignment_of(scores_N: np.ndarray, anchors: Anchors) -> np.ndarray:
 
 
 def confidence(separation: float) -> float:
-    """How much the score can be trusted to steer a selection, in [0, 1]."""
-    return min(max((separation - 0.6) / 0.3, 0.0), 1.0)
+    """How much the score can be trusted to steer a selection, in [0, 1]: as much as the modalities share."""
+    return shared_part(separation)
 
 
 def _references(score: Score, hash_M: np.ndarray, a_MD: np.ndarray, v_MD: np.ndarray):

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from mmcsal.selection.numerics.kernel import ONE, Kernel, kernel_block
+from mmcsal.selection.numerics.kernel import ONE, kernel_block
 from mmcsal.selection.numerics.topk import ANY_ORDER
+from mmcsal.selection.objective.coverage_parts import CoverageParts
 from mmcsal.selection.objective.terms import Terms, alignment_term, mean_coverage, objective, redundancy
 
 NUM_REPEATS = 2  # orders of random picks that the curve averages
@@ -20,6 +21,7 @@ class Evaluation:
     """What a selection is worth. Curves are pairs of a number of labels and the coverage that they reach."""
 
     terms: Terms
+    coverage_U: list[float]  # by each part that coverage is made of
     coverage_random: float  # of as many random picks
     gain_over_random: float  # of what random picks leave uncovered, the share that the selection covers
     random_equivalent_budget: int  # how many random picks cover as much
@@ -34,8 +36,8 @@ class _Judges:
     """The rows that coverage is measured on."""
 
     rows_ND: np.ndarray  # quantised joint embeddings, int16
-    kernel: Kernel
-    base_N: np.ndarray  # uint16, what the labeled samples cover already
+    coverage: CoverageParts
+    base_NU: np.ndarray  # uint16, what the labeled samples cover already
     weight_N: np.ndarray  # float64
 
 
@@ -43,14 +45,14 @@ def evaluate(
     rows_ND: np.ndarray,
     picks_PD: np.ndarray,
     random_RD: np.ndarray,
-    kernel: Kernel,
+    coverage: CoverageParts,
     *,
     aligned_P: np.ndarray,
     redundancy_P: np.ndarray,
     lambda_align: float,
     lambda_div: float,
     num_pool: int | None = None,
-    base_N: np.ndarray | None = None,
+    base_NU: np.ndarray | None = None,
     weight_N: np.ndarray | None = None,
     seed: int = 0,
 ) -> Evaluation:
@@ -65,12 +67,13 @@ def evaluate(
     """
     judges = _Judges(
         rows_ND,
-        kernel,
-        np.zeros(len(rows_ND), np.uint16) if base_N is None else base_N,
+        coverage,
+        np.zeros((len(rows_ND), len(coverage.parts)), np.uint16) if base_NU is None else base_NU,
         np.ones(len(rows_ND)) if weight_N is None else weight_N.astype(np.float64),
     )
     covered = _running_coverage(picks_PD, judges, np.arange(len(picks_PD)))
-    curve_P = np.concatenate([[mean_coverage(judges.base_N, judges.weight_N)], *covered])
+    curve_PU = np.concatenate([_before(judges), *covered])
+    curve_P = coverage.mean(curve_PU)
     num_picks, value = len(picks_PD), float(curve_P[-1])
     random_R, reached = _random_curve(random_RD, judges, num_pool, max(num_picks, 1), value, seed)
     at = min(num_picks, len(random_R) - 1)
@@ -81,6 +84,7 @@ def evaluate(
     left = 1 - coverage_random
     return Evaluation(
         terms=terms,
+        coverage_U=curve_PU[-1].tolist(),
         coverage_random=coverage_random,
         gain_over_random=(value - coverage_random) / left if left > 0 else 0.0,
         random_equivalent_budget=len(random_R) - 1 if reached is None else reached,
@@ -102,13 +106,21 @@ def knee(curve_P: np.ndarray) -> int:
 
 
 def _running_coverage(picks_PD: np.ndarray, judges: _Judges, order_P: np.ndarray) -> Iterator[np.ndarray]:
-    """The coverage after each pick, in chunks of picks."""
-    covered_N = judges.base_N.copy()
+    """The coverage after each pick by each part, float64 [P, U], in chunks of picks."""
+    covered_UN = judges.base_NU.T.copy()
     for start in range(0, len(picks_PD), CHUNK_PICKS):
-        block = kernel_block(picks_PD[order_P[start : start + CHUNK_PICKS]], judges.rows_ND, judges.kernel)
-        sum_P = np.empty(len(block), np.float64)
-        _running_sums(block, covered_N, judges.weight_N, sum_P)
-        yield sum_P / judges.weight_N.sum() / ONE
+        chunk_PD = picks_PD[order_P[start : start + CHUNK_PICKS]]
+        sum_PU = np.zeros((len(chunk_PD), len(covered_UN)))
+        for u in judges.coverage.counted:
+            part = judges.coverage.parts[u]
+            block = kernel_block(part.of(chunk_PD), part.of(judges.rows_ND), part.kernel)
+            _running_sums(block, covered_UN[u], judges.weight_N, sum_PU[:, u])
+        yield sum_PU / judges.weight_N.sum() / ONE
+
+
+def _before(judges: _Judges) -> np.ndarray:
+    """What the labeled samples cover by each part, float64 [1, U]."""
+    return mean_coverage(judges.base_NU.T, judges.weight_N)[None]
 
 
 def _random_curve(
@@ -118,9 +130,9 @@ def _random_curve(
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(random_RD)) for _ in range(NUM_REPEATS)]
     runs = [_running_coverage(random_RD, judges, order) for order in orders]
-    curve, reached = [np.array([mean_coverage(judges.base_N, judges.weight_N)])], None
+    curve, reached = [judges.coverage.mean(_before(judges))], None
     for start in range(0, len(random_RD), CHUNK_PICKS):
-        mean = np.mean([next(run) for run in runs], axis=0)
+        mean = np.mean([judges.coverage.mean(next(run)) for run in runs], axis=0)
         hit = np.arange(start + 1, start + 1 + len(mean)) / num_pool if num_pool else 0.0
         curve.append(mean + hit * (1 - mean))
         found = np.flatnonzero(curve[-1] >= coverage)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmcsal.selection.numerics.kernel import FAR, ONE, Kernel, kernel_block, kernel_of, square_distances
 from mmcsal.selection.objective.alignment import Anchors, alignment_of
+from mmcsal.selection.objective.coverage_parts import CoverageParts
 
 AlignForm = Literal["hinge", "discount", "gate", "linear"]
 CHUNK_PICKS = 256
@@ -32,6 +33,7 @@ class Objective:
     A gain over `num_rows` rows counts the coverage of so many whole rows as `gain_unit(num_rows)`.
     """
 
+    coverage: CoverageParts
     anchors: Anchors
     align_form: AlignForm
     align_threshold: float  # the r from which a pair counts as aligned
@@ -43,7 +45,7 @@ class Objective:
 
     def gain_unit(self, num_rows: int) -> int:
         """What a gain of 1, the coverage of `num_rows` whole rows, is as an integer."""
-        return ONE * self.weight_unit * num_rows
+        return ONE * self.weight_unit * self.coverage.unit * num_rows
 
     def aligned(self, score_N: np.ndarray) -> np.ndarray:
         """The share of the alignment bonus that each row earns, float64 in [0, 1]."""
@@ -73,6 +75,11 @@ class Objective:
             return None
         return np.rint(self.aligned(score_N) * ONE).astype(np.uint16)
 
+    @property
+    def compared_parts(self) -> np.ndarray:
+        """Places of the parts of the coverage that a dense kernel must hold, the joint one first where it is needed."""
+        return self.coverage.needed(with_joint=self.lambda_div > 0)
+
     def redundancy_unit(self, num_rows: int) -> int:
         """What a pick loses at a kernel of 1 to an earlier pick, in the unit of gains over `num_rows` rows."""
         return round(self.lambda_div * self.gain_unit(num_rows) / self.num_picks)
@@ -91,7 +98,7 @@ def coverage(
         weight_N: how much each row counts; all alike by default.
     """
     covered_N = largest_kernel(rows_ND, picks_PD, kernel)
-    return mean_coverage(covered_N if base_N is None else np.maximum(covered_N, base_N), weight_N)
+    return float(mean_coverage(covered_N if base_N is None else np.maximum(covered_N, base_N), weight_N))
 
 
 def alignment_term(aligned_P: np.ndarray) -> float:
@@ -110,9 +117,9 @@ def objective(coverage: float, alignment: float, redundancy: float, *, lambda_al
     return Terms(coverage, alignment, redundancy, value)
 
 
-def mean_coverage(covered_N: np.ndarray, weight_N: np.ndarray | None) -> float:
+def mean_coverage(covered_N: np.ndarray, weight_N: np.ndarray | None) -> np.ndarray:
     """Of rows that are covered so far, uint16 [..., N], in [0, 1]."""
-    return float(np.average(covered_N.astype(np.float64), axis=-1, weights=weight_N)) / ONE
+    return np.average(covered_N.astype(np.float64), axis=-1, weights=weight_N) / ONE
 
 
 def largest_kernel(rows_ND: np.ndarray, to_PD: np.ndarray, kernel: Kernel) -> np.ndarray:

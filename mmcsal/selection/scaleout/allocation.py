@@ -65,7 +65,7 @@ def share_out(plan: Plan, candidates: Candidates, shortlist: Shortlist) -> list[
     subproblem_of_bucket = np.repeat(
         np.arange(len(buckets_by_subproblem)), [len(buckets) for buckets in buckets_by_subproblem]
     )
-    cell_C, _ = plan.cells.assign(shortlist.hash_C, shortlist.joint_CD, plan.kernel)
+    cell_C, _ = plan.cells.assign(shortlist.hash_C, shortlist.joint_CD, plan.objective.coverage)
     subproblem_C = subproblem_of_bucket[plan.cells.bucket_of_cell[cell_C]]
     # Several subproblems: the best candidates of all, taken within the limits, say what each of them gets.
     place_C = places_of(candidates.ids.take(pa.array(best(candidates))), shortlist.ids)

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmcsal.selection.numerics.kernel import FAR, Kernel, kernel_of, nearest, square_kernel_block
 from mmcsal.selection.objective.alignment import align_scores
+from mmcsal.selection.objective.coverage_parts import largest_kernels, square_blocks, stacked
 from mmcsal.selection.objective.density_weights import row_weights
 from mmcsal.selection.objective.terms import discounted
 from mmcsal.selection.scaleout.cell_tree import assign, fit_tree
@@ -60,8 +60,8 @@ class Bucket(RowArrays):
     score_N: np.ndarray  # int32, alignment
     cell_N: np.ndarray  # int64
     weight_N: np.ndarray  # int32
-    cover_N: np.ndarray  # uint16, kernel to the nearest labeled sample
-    around_N: np.ndarray  # uint16, coverage to expect from the cells around
+    cover_NU: np.ndarray  # uint16, kernel to the nearest labeled sample
+    around_NU: np.ndarray  # uint16, coverage to expect from the cells around
     is_labeled_N: np.ndarray  # bool
     is_open_N: np.ndarray  # bool, may be picked
 
@@ -99,7 +99,7 @@ def route(rows: Rows, plan: Plan) -> list[Bucket]:
     ids, hash_N, joint_ND = rows.ids, rows.hash_N, rows.joint_ND
     if not is_taken_N.all():
         ids, hash_N, joint_ND = ids.filter(pa.array(is_taken_N)), hash_N[is_taken_N], joint_ND[is_taken_N]
-    cell_N, around_N = plan.cells.assign(hash_N, joint_ND, plan.kernel)
+    cell_N, around_NU = plan.cells.assign(hash_N, joint_ND, plan.objective.coverage)
     whole = Bucket(
         ids=ids,
         hash_N=hash_N,
@@ -107,8 +107,8 @@ def route(rows: Rows, plan: Plan) -> list[Bucket]:
         score_N=align_scores(hash_N, joint_ND, rows.width_a, plan.objective.anchors),
         cell_N=cell_N,
         weight_N=row_weights(hash_N, joint_ND, plan.attributes, plan.tempering).astype(np.int32),
-        cover_N=labeled_kernel(joint_ND, plan.labeled_LD, plan.kernel),
-        around_N=around_N,
+        cover_NU=largest_kernels(joint_ND, plan.labeled_LD, plan.objective.coverage),
+        around_NU=around_NU,
         is_labeled_N=np.isin(hash_N, plan.roles.labeled_hash_L),
         is_open_N=plan.roles.is_open(hash_N),
     )
@@ -127,8 +127,8 @@ def propose(bucket: Bucket, plan: Plan) -> Candidates:
     parts = [NO_CANDIDATES]
     for cell in np.unique(taking_part.cell_N):
         rows = taking_part.where(taking_part.cell_N == cell)
-        for number, (sub_rows, around_N) in enumerate(_split(rows, plan)):
-            parts += _propose_in_cell(rows.take(sub_rows), around_N, int(cell) * SUB_CELLS + number, plan)
+        for number, (sub_rows, around_NU) in enumerate(_split(rows, plan)):
+            parts += _propose_in_cell(rows.take(sub_rows), around_NU, int(cell) * SUB_CELLS + number, plan)
     return Candidates.concat(parts)
 
 
@@ -137,28 +137,22 @@ def rows_of_hash(bucket: Bucket, hash_P: np.ndarray) -> Bucket:
     return bucket.where(np.isin(bucket.hash_N, hash_P))
 
 
-def labeled_kernel(joint_ND: np.ndarray, labeled_LD: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """K of the nearest labeled sample, uint16 [N]; 0 where there is none."""
-    _, distance_N = nearest(joint_ND, labeled_LD)
-    return np.where(distance_N == FAR, 0, kernel_of(distance_N, kernel)).astype(np.uint16)
-
-
 def _split(rows: Bucket, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
     """The cells that a leaf's rows are solved in: row numbers and expected coverage of each."""
     limit = plan.cells.max_cell_size if len(rows.hash_N) == plan.scope.num_rows else _limit(plan)
     if len(rows.hash_N) <= limit:
-        return [(np.arange(len(rows.hash_N)), rows.around_N)]
+        return [(np.arange(len(rows.hash_N)), rows.around_NU)]
     order = np.argsort(rows.hash_N)
     train_ND = rows.joint_ND[order[:MAX_TRAIN_ROWS]]
     tree = fit_tree(train_ND, num_rows=len(order), cell_size=plan.cells.cell_size)
-    leaf_N, around_N = assign(tree, rows.joint_ND, plan.kernel)
-    around_N = np.maximum(around_N, rows.around_N)
+    leaf_N, around_NU = assign(tree, rows.joint_ND, plan.objective.coverage)
+    around_NU = np.maximum(around_NU, rows.around_NU)
     cells = []
     for leaf in np.unique(leaf_N):
         members = order[leaf_N[order] == leaf]  # in the order of their hashes
         num_parts = -(-len(members) // limit)  # what the tree cannot split is cut by hash
         parts = (np.sort(members[part::num_parts]) for part in range(num_parts))
-        cells += [(part, around_N[part]) for part in parts]
+        cells += [(part, around_NU[part]) for part in parts]
     return cells
 
 
@@ -166,20 +160,18 @@ def _limit(plan: Plan) -> int:
     return min(4 * plan.cells.cell_size, plan.cells.max_cell_size)
 
 
-def _propose_in_cell(cell: Bucket, around_N: np.ndarray, number: int, plan: Plan) -> list[Candidates]:
+def _propose_in_cell(cell: Bucket, around_NU: np.ndarray, number: int, plan: Plan) -> list[Candidates]:
     is_possible_N = cell.is_open_N & ~plan.objective.is_gated(cell.score_N)
     open_C = np.flatnonzero(is_possible_N if is_possible_N.any() else cell.is_open_N)
-    kernel_NN = square_kernel_block(cell.joint_ND, plan.kernel)
+    used_U = plan.objective.compared_parts
+    kernel_NN = square_blocks(cell.joint_ND, [plan.objective.coverage.parts[u] for u in used_U])
+    base_N = stacked(np.maximum(around_NU, cell.cover_NU)[:, used_U])
     code_CQ = plan.attributes.codes(cell.hash_N[open_C])
     groups = [open_C]
     if code_CQ.shape[1]:  # samples of a quota compete with each other, so that each can be filled
         _, group_C = np.unique(code_CQ, axis=0, return_inverse=True)
         groups = [open_C[group_C.reshape(-1) == g] for g in range(int(group_C.max(initial=-1)) + 1)]
-    return [
-        _propose_among(cell, kernel_NN, np.maximum(around_N, cell.cover_N), rows, number, plan)
-        for rows in groups
-        if len(rows)
-    ]
+    return [_propose_among(cell, kernel_NN, base_N, rows, number, plan) for rows in groups if len(rows)]
 
 
 def _propose_among(cell: Bucket, kernel_NN, base_N, rows_C: np.ndarray, number: int, plan: Plan) -> Candidates:
@@ -191,11 +183,12 @@ def _propose_among(cell: Bucket, kernel_NN, base_N, rows_C: np.ndarray, number: 
         rows_C,
         base_N,
         plan.objective.bonus(cell.score_N[rows_C], plan.scope.num_rows),
-        _num_proposed(len(base_N), plan),
+        _num_proposed(len(kernel_NN), plan),
         weight_N=cell.solver_weights(plan),
+        part_weight_U=plan.objective.coverage.weight_U[plan.objective.compared_parts],
         cost_C=cost_C,
         redundancy_unit=plan.objective.redundancy_unit(plan.scope.num_rows),
-        redundancy_C=cell.cover_N[rows_C],
+        redundancy_C=cell.cover_NU[rows_C, 0],
     )
     return candidates_of(cell, rows_C[picks.candidate_P], picks, cost_C[picks.candidate_P], number)
 

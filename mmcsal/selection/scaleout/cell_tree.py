@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmcsal.selection.numerics.kernel import Kernel, kernel_of
+from mmcsal.selection.numerics.kernel import kernel_of
 from mmcsal.selection.numerics.kmeans import spherical_kmeans, two_nearest
+from mmcsal.selection.objective.coverage_parts import CoverageParts
 
 MAX_FAN_OUT = 64
 MIN_ROWS_PER_CHILD = 8  # training rows: a centroid of fewer is an accident
@@ -49,11 +50,13 @@ class CellMap:
     def num_buckets(self) -> int:
         return int(self.bucket_of_cell.max()) + 1
 
-    def assign(self, hash_N: np.ndarray, joint_ND: np.ndarray, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
-        """The cell of each row, int64 [N], and the coverage to expect from the cells around it, uint16 [N]."""
-        leaf_N, around_N = assign(self.tree, joint_ND, kernel)
+    def assign(
+        self, hash_N: np.ndarray, joint_ND: np.ndarray, coverage: CoverageParts
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The cell of each row, int64 [N], and the coverage to expect from the cells around it, uint16 [N, U]."""
+        leaf_N, around_NU = assign(self.tree, joint_ND, coverage)
         part_N = (hash_N % self.num_parts_V[leaf_N].astype(np.uint64)).astype(np.int64)
-        return self.first_cell_V[leaf_N] + part_N, around_N
+        return self.first_cell_V[leaf_N] + part_N, around_NU
 
 
 def make_cell_map(tree: Tree, growth: float, *, cell_size: int, max_cell_size: int, one_bucket: bool) -> CellMap:
@@ -87,22 +90,23 @@ def fit_tree(train_ND: np.ndarray, *, num_rows: float, cell_size: int) -> Tree:
     return Tree(tuple(nodes), np.array(leaf_sizes))
 
 
-def assign(tree: Tree, joint_ND: np.ndarray, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
-    """The leaf of each row, int64 [N], and the coverage that it may expect from the cells around it, uint16 [N].
+def assign(tree: Tree, joint_ND: np.ndarray, coverage: CoverageParts) -> tuple[np.ndarray, np.ndarray]:
+    """The leaf of each row, int64 [N], and the coverage that it may expect from the cells around it, uint16 [N, U].
 
-    That coverage is the kernel to the second-nearest centroid, the largest over the levels of the tree.
+    That coverage is the joint kernel to the second-nearest centroid, the largest over the levels of the tree. By one
+    modality nothing is expected: cells that are far apart may be alike in it, and each would leave it to the other.
     """
-    leaf_N, base_N = np.zeros(len(joint_ND), np.int64), np.zeros(len(joint_ND), np.uint16)
+    leaf_N, base_NU = np.zeros(len(joint_ND), np.int64), np.zeros((len(joint_ND), len(coverage.parts)), np.uint16)
     pending = [(0, np.arange(len(joint_ND)))] if tree.nodes else []
     while pending:
         place, row_R = pending.pop()
         node = tree.nodes[place]
         first_R, second_R = two_nearest(joint_ND[row_R], node.centroid_FD)
-        base_N[row_R] = np.maximum(base_N[row_R], kernel_of(second_R, kernel))
+        base_NU[row_R, 0] = np.maximum(base_NU[row_R, 0], kernel_of(second_R, coverage.joint))
         child_R = node.child_F[first_R]
         leaf_N[row_R] = -1 - child_R
         pending += [(int(child), row_R[child_R == child]) for child in np.unique(child_R[child_R >= 0])]
-    return leaf_N, base_N
+    return leaf_N, base_NU
 
 
 def _grow(train_ND, row_R, rows_each, cell_size, nodes, leaf_sizes) -> int:

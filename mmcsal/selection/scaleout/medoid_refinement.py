@@ -31,29 +31,47 @@ def refine_medoids(bucket: Bucket, pick_hash_P: np.ndarray, plan: Plan) -> tuple
 
 
 def _refine_in_cell(cell: Bucket, pick_P: np.ndarray, plan: Plan) -> np.ndarray:
-    owner_N, _ = nearest(cell.joint_ND, cell.joint_ND[pick_P])
-    owner_N[pick_P] = np.arange(len(pick_P))
-    moved = [_best_medoid(cell, np.flatnonzero(owner_N == p), int(pick), plan) for p, pick in enumerate(pick_P)]
+    coverage = plan.objective.coverage
+    owner_UN = []
+    for part in (coverage.parts[u] for u in coverage.counted):
+        owner_N, _ = nearest(part.of(cell.joint_ND), part.of(cell.joint_ND[pick_P]))
+        owner_N[pick_P] = np.arange(len(pick_P))
+        owner_UN.append(owner_N)
+    moved = [
+        _best_medoid(cell, [np.flatnonzero(owner_N == p) for owner_N in owner_UN], int(pick), plan)
+        for p, pick in enumerate(pick_P)
+    ]
     return cell.hash_N[moved]
 
 
-def _best_medoid(cell: Bucket, territory: np.ndarray, pick: int, plan: Plan) -> int:
-    """The row of a territory that adds most over it; the pick itself where nothing is better."""
+def _best_medoid(cell: Bucket, territories: list[np.ndarray], pick: int, plan: Plan) -> int:
+    """The row of the territories that adds most over them; the pick itself where nothing is better.
+
+    Args:
+        territories: rows that are nearest to the pick, by each part of the coverage that counts.
+    """
     if cell.hash_N[pick] in plan.roles.forced_hash:
         return pick
-    judging = territory[np.argsort(cell.hash_N[territory])[:MAX_JUDGING_ROWS]]
-    possible = np.sort(judging[_may_replace(cell, judging, pick, plan)])
+    judging_by_part = [rows[np.argsort(cell.hash_N[rows])[:MAX_JUDGING_ROWS]] for rows in territories]
+    judging = np.unique(np.concatenate(judging_by_part))
+    possible = judging[_may_replace(cell, judging, pick, plan)]
     centre_1D = quantize(cell.joint_ND[judging].sum(axis=0, dtype=np.int64).astype(np.float64)[None] + 0.5)
     central = np.argsort(square_distances(cell.joint_ND[possible], centre_1D)[:, 0], kind="stable")[:MAX_MEDOIDS]
     tried = np.concatenate([[pick], np.sort(possible[central])])
-    kernel_CN = kernel_block(cell.joint_ND[tried], cell.joint_ND[judging], plan.kernel)
-    kernel_CN = discounted(kernel_CN, plan.objective.discount(cell.score_N[tried]))
-    covered_CN = np.maximum(kernel_CN, np.maximum(cell.cover_N, cell.around_N)[judging])
-    weights = cell.solver_weights(plan)
-    gain_C = covered_CN.sum(axis=1, dtype=np.int64) if not len(weights) else covered_CN @ weights[judging]
-    # The bonus is in the unit of all routed rows, and the judging rows stand for the territory.
-    gain_C = gain_C * len(territory) // len(judging) + plan.objective.bonus(cell.score_N[tried], plan.scope.num_routed)
+    gain_C = plan.objective.bonus(cell.score_N[tried], plan.scope.num_routed)  # in the unit of all routed rows
+    for u, territory, rows in zip(plan.objective.coverage.counted, territories, judging_by_part, strict=True):
+        # The judging rows stand for the territory.
+        gain_C = gain_C + _covered(cell, tried, rows, int(u), plan) * len(territory) // len(rows)
     return int(tried[gain_C.argmax()])  # the first of equals: the pick, then the lowest id
+
+
+def _covered(cell: Bucket, tried: np.ndarray, judging: np.ndarray, place: int, plan: Plan) -> np.ndarray:
+    """What each row that is tried, with what is covered anyway, covers of the judging rows by a part, int64."""
+    part, weights = plan.objective.coverage.parts[place], cell.solver_weights(plan)
+    kernel_CN = kernel_block(part.of(cell.joint_ND[tried]), part.of(cell.joint_ND[judging]), part.kernel)
+    kernel_CN = discounted(kernel_CN, plan.objective.discount(cell.score_N[tried]))
+    covered_CN = np.maximum(kernel_CN, np.maximum(cell.cover_NU, cell.around_NU)[judging, place])
+    return part.weight * (covered_CN @ weights[judging] if len(weights) else covered_CN.sum(axis=1, dtype=np.int64))
 
 
 def _may_replace(cell: Bucket, rows: np.ndarray, pick: int, plan: Plan) -> np.ndarray:

@@ -42,10 +42,10 @@ class Neighbors(RowArrays):
     hash_N: np.ndarray
     score_N: np.ndarray
     weight_N: np.ndarray
-    cover_N: np.ndarray
+    cover_NU: np.ndarray
     is_labeled_N: np.ndarray
-    index_NJ: np.ndarray  # int32, places in the shortlist, the closest first; -1 = none
-    kernel_NJ: np.ndarray  # uint16
+    index_NUJ: np.ndarray  # int32, places in the shortlist, the closest first; -1 = none
+    kernel_NUJ: np.ndarray  # uint16
 
 
 def num_neighbors(plan: Plan, num_candidates: int, num_rows: int) -> int:
@@ -71,16 +71,16 @@ def find_neighbors(bucket: Bucket, shortlist: Shortlist, plan: Plan, limit: int,
     kept = num_neighbors(plan, len(shortlist.hash_C), num_rows)
     compared = num_compared(plan, kept)
     place_N = places_of_hashes(rows.hash_N, shortlist.hash_C)
-    index_NJ, kernel_NJ = closest_in_cells(rows.joint_ND, rows.cell_N, place_N, shortlist, plan, kept, compared)
+    index_NUJ, kernel_NUJ = closest_in_cells(rows.joint_ND, rows.cell_N, place_N, shortlist, plan, kept, compared)
     return Neighbors(
         ids=rows.ids,
         hash_N=rows.hash_N,
         score_N=rows.score_N,
         weight_N=rows.weight_N,
-        cover_N=rows.cover_N,
+        cover_NU=rows.cover_NU,
         is_labeled_N=rows.is_labeled_N,
-        index_NJ=index_NJ,
-        kernel_NJ=kernel_NJ,
+        index_NUJ=index_NUJ,
+        kernel_NUJ=kernel_NUJ,
     )
 
 
@@ -88,9 +88,10 @@ def closest_in_cells(
     joint_ND: np.ndarray, cell_N: np.ndarray, place_N: np.ndarray, shortlist: Shortlist, plan: Plan, kept: int,
     compared: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The candidates that each row is closest to, int32 [N, M], and the kernel to each as far as it counts, uint16.
+    """The candidates that each row is closest to by each part, int32 [N, U, M], and what of the kernel counts, uint16.
 
-    The rows of a cell are compared with the candidates nearest to the cell's centre, whichever cell proposed them.
+    The rows of a cell are compared with the candidates nearest to the cell's centre, whichever cell proposed them. By a
+    part that counts nothing, candidates alone look, to know which of them are duplicates.
 
     Args:
         place_N: where each row stands in the shortlist; -1 = it is no candidate.
@@ -99,25 +100,35 @@ def closest_in_cells(
     """
     num_candidates = len(shortlist.hash_C)
     kept, compared = min(kept, num_candidates), min(max(compared, kept), num_candidates)
-    index_NJ, kernel_NJ = np.empty((len(joint_ND), kept), np.int32), np.empty((len(joint_ND), kept), np.uint16)
+    shape = (len(joint_ND), len(plan.objective.coverage.parts), kept)
+    index_NUJ, kernel_NUJ = np.full(shape, -1, np.int32), np.zeros(shape, np.uint16)
     if not num_candidates:
-        return index_NJ, kernel_NJ
+        return index_NUJ, kernel_NUJ
     cells = [np.flatnonzero(cell_N == cell) for cell in np.unique(cell_N)]
-    distances = _distances_to_centres([joint_ND[members] for members in cells], shortlist, compared)
-    for members, distance_C in zip(cells, distances, strict=True):
-        near = _nearest_candidates(distance_C, place_N[members], compared)
-        near_CD = shortlist.joint_CD[near].astype(np.float32)
-        for start in range(0, len(members), CHUNK_ROWS):
-            chunk = members[start : start + CHUNK_ROWS]
-            index_AJ, distance_AJ = closest(joint_ND[chunk], near_CD, kept)
-            index_NJ[chunk], kernel_NJ[chunk] = near[index_AJ], kernel_of(distance_AJ, plan.kernel)
+    for u, part in enumerate(plan.objective.coverage.parts):
+        part_ND, part_CD = part.of(joint_ND), part.of(shortlist.joint_CD)
+        distances = _distances_to_centres([part_ND[members] for members in cells], part_CD, compared)
+        for members, distance_C in zip(cells, distances, strict=True):
+            near = _nearest_candidates(distance_C, place_N[members], compared)
+            near_CD = part_CD[near].astype(np.float32)
+            looking = members if part.weight else members[place_N[members] >= 0]
+            for start in range(0, len(looking), CHUNK_ROWS):
+                chunk = looking[start : start + CHUNK_ROWS]
+                index_AJ, distance_AJ = closest(part_ND[chunk], near_CD, kept)
+                index_NUJ[chunk, u], kernel_NUJ[chunk, u] = near[index_AJ], kernel_of(distance_AJ, part.kernel)
     discount_C = plan.objective.discount(shortlist.score_C)
-    return (index_NJ, kernel_NJ) if discount_C is None else _discounted(index_NJ, kernel_NJ, discount_C)
+    return (index_NUJ, kernel_NUJ) if discount_C is None else _discounted(index_NUJ, kernel_NUJ, discount_C)
 
 
 def shortlist_of(rows: Bucket) -> Shortlist:
     """The shortlist of these rows, sorted by id."""
     return Shortlist(rows.ids, rows.hash_N, rows.joint_ND, rows.score_N).sorted_by_id()
+
+
+def of_rows_and_parts(value_NUJ: np.ndarray) -> np.ndarray:
+    """Rows of a graph, one for every row and part of the coverage: [N * U, M]."""
+    num_rows, num_parts, num_neighbors = value_NUJ.shape
+    return value_NUJ.reshape(num_rows * num_parts, num_neighbors)
 
 
 def places_of(ids: pa.StringArray, among: pa.StringArray) -> np.ndarray:
@@ -126,12 +137,12 @@ def places_of(ids: pa.StringArray, among: pa.StringArray) -> np.ndarray:
     return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _distances_to_centres(cells: list[np.ndarray], shortlist: Shortlist, compared: int) -> np.ndarray:
+def _distances_to_centres(cells: list[np.ndarray], rows_CD: np.ndarray, compared: int) -> np.ndarray:
     """Square distances of all candidates to the centre of each cell, int64; zeros where all are compared anyway."""
-    if not cells or compared == len(shortlist.hash_C):
-        return np.zeros((len(cells), len(shortlist.hash_C)), np.int64)
-    sums = [joint_ND.sum(axis=0, dtype=np.int64).astype(np.float64) + 0.5 for joint_ND in cells]
-    return square_distances(quantize(np.stack(sums)), shortlist.joint_CD).astype(np.int64)
+    if not cells or compared == len(rows_CD):
+        return np.zeros((len(cells), len(rows_CD)), np.int64)
+    sums = [rows_ND.sum(axis=0, dtype=np.int64).astype(np.float64) + 0.5 for rows_ND in cells]
+    return square_distances(quantize(np.stack(sums)), rows_CD).astype(np.int64)
 
 
 def _nearest_candidates(distance_C: np.ndarray, place_N: np.ndarray, compared: int) -> np.ndarray:
@@ -158,11 +169,11 @@ def closest(x_AD: np.ndarray, y_BD: np.ndarray, kept: int) -> tuple[np.ndarray, 
     return place_AJ, distance_AJ
 
 
-def _discounted(index_NJ: np.ndarray, kernel_NJ: np.ndarray, discount_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _discounted(index_NUJ: np.ndarray, kernel_NUJ: np.ndarray, discount_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The neighbors by what of the kernel counts, the largest first."""
-    kernel_NJ = discounted(kernel_NJ.reshape(-1), discount_C[index_NJ.reshape(-1)]).reshape(kernel_NJ.shape)
-    order_NJ = np.argsort(np.iinfo(np.uint16).max - kernel_NJ, axis=1, kind="stable")
-    return np.take_along_axis(index_NJ, order_NJ, axis=1), np.take_along_axis(kernel_NJ, order_NJ, axis=1)
+    kernel_NUJ = discounted(kernel_NUJ.reshape(-1), discount_C[index_NUJ.reshape(-1)]).reshape(kernel_NUJ.shape)
+    order_NUJ = np.argsort(np.iinfo(np.uint16).max - kernel_NUJ, axis=-1, kind="stable")
+    return np.take_along_axis(index_NUJ, order_NUJ, axis=-1), np.take_along_axis(kernel_NUJ, order_NUJ, axis=-1)
 
 
 @njit(cache=True, nogil=True)

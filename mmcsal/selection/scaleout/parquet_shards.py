@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyarrow import fs
 
 from mmcsal.contracts.embedding import SUFFIX, modalities_of, read_vectors
 from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.selection.scaleout.shard import Shard
-from mmcsal.storage.parquet_files import damaged, read_footers
+from mmcsal.storage.parquet_files import read_footers
+from mmcsal.storage.tables import damaged, open_parquet
 from mmcsal.storage.uri import is_of_service
 
 # Of embeddings that a task reads. Ray hands results below 100 KB to the driver, where the pieces of all buckets
@@ -42,7 +42,7 @@ class RowGroups:
         """
         columns = ["sample_id", *(f"{m}{SUFFIX}" for m in self.modalities)]
         try:
-            with pq.ParquetFile(self.path, filesystem=self.filesystem) as file:
+            with open_parquet(self.path, self.filesystem) as file:
                 missing = [c for c in columns if c not in file.schema_arrow.names]
                 if missing:
                     raise TableError(f"no columns {missing}; found {file.schema_arrow.names}")
@@ -60,7 +60,8 @@ class RowGroups:
             raise damaged(self.path, error) from error
         is_missing = [table[name].is_null().to_numpy() for name in columns[1:]]
         missing_2N = (is_missing[0], is_missing[1]) if any(m.any() for m in is_missing) else None
-        return Shard(self.path, ids, vectors[0], vectors[1], self.salt, (columns[1], columns[2]), missing_2N)
+        names = (columns[1], columns[2])
+        return Shard(self.path, ids, vectors[0], vectors[1], self.salt, names, missing_2N, self.modalities)
 
 
 def shards_of(
@@ -77,11 +78,11 @@ def shards_of(
         TableError: a file is not Parquet, or not whole.
     """
     footers = read_footers(files, filesystem)
-    pair = modalities or _modalities(files[0], footers[0].schema.to_arrow_schema())
+    pair = modalities or _modalities(files[0], footers[0].schema)
     groups = [
-        (path, number, footer.row_group(number).total_byte_size)
+        (path, number, num_bytes)
         for path, footer in zip(files, footers, strict=True)
-        for number in range(footer.num_row_groups)
+        for number, num_bytes in enumerate(footer.group_bytes)
     ]
     max_bytes = shard_bytes(sum(num_bytes for _, _, num_bytes in groups))
     shards: list[dict[str, list[int]]] = [{}]

@@ -36,7 +36,6 @@ class Plan:
     spec: SelectSpec
     seed: int
     width_a: int  # columns of the first modality
-    kernel: Kernel
     objective: Objective
     cells: CellMap
     scope: Scope
@@ -48,6 +47,11 @@ class Plan:
     limits: BatchLimits
     ranking_sample: RankingSample
     classifier: FusedClassifier | None = None  # of the labels so far
+
+    @property
+    def kernel(self) -> Kernel:
+        """Of the joint embedding."""
+        return self.objective.coverage.joint
 
     @property
     def shortlist_size(self) -> int:

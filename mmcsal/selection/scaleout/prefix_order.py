@@ -10,7 +10,7 @@ import numpy as np
 
 from mmcsal.selection.objective.constraints import Limits
 from mmcsal.selection.scaleout.cell_tree import assign
-from mmcsal.selection.scaleout.neighbors import Shortlist, closest_in_cells
+from mmcsal.selection.scaleout.neighbors import Shortlist, closest_in_cells, of_rows_and_parts
 from mmcsal.selection.scaleout.plan import Plan
 from mmcsal.selection.scaleout.ranking_sample import num_first
 from mmcsal.selection.solvers.dense_greedy import NOTHING
@@ -59,29 +59,31 @@ def best_quarter(
 
 
 def first_over_sample(
-    shortlist: Shortlist, place_P: np.ndarray, cover_P: np.ndarray, terms: CandidateTerms, plan: Plan, max_passes: int
+    shortlist: Shortlist, place_P: np.ndarray, cover_PU: np.ndarray, terms: CandidateTerms, plan: Plan, max_passes: int
 ) -> np.ndarray:
     """The first quarter of the picks by rank, judged by the ranking sample of the plan: which of `place_P`, int64.
 
     Args:
         place_P: the picks in the shortlist, rising.
-        cover_P: uint16, kernel of each to the nearest labeled sample.
+        cover_PU: uint16, kernel of each to the nearest labeled sample.
         terms: of the picks, in the unit of gains over that sample.
     """
     sample, picks, num_picks = plan.ranking_sample, shortlist.take(place_P), len(place_P)
+    coverage, num_sampled = plan.objective.coverage, len(sample.joint_RD)
     # The picks are rows too, which count nothing: so they know which of them lie close to each other.
     joint_RD = np.concatenate([sample.joint_RD, picks.joint_CD])
-    leaf_R, _ = assign(plan.cells.tree, joint_RD, plan.kernel)
-    own_R = np.concatenate([np.full(len(sample.cover_R), -1), np.arange(num_picks)])
-    index_RJ, kernel_RJ = closest_in_cells(joint_RD, leaf_R, own_R, picks, plan, NUM_NEIGHBORS, NUM_COMPARED)
-    weight_R = sample.weight_R if len(sample.weight_R) else np.ones(len(sample.cover_R), np.int64)
+    leaf_R, _ = assign(plan.cells.tree, joint_RD, coverage)
+    own_R = np.concatenate([np.full(num_sampled, -1), np.arange(num_picks)])
+    index_RUJ, kernel_RUJ = closest_in_cells(joint_RD, leaf_R, own_R, picks, plan, NUM_NEIGHBORS, NUM_COMPARED)
+    weight_R = sample.weight_R if len(sample.weight_R) else np.ones(num_sampled, np.int64)
+    weight_R = np.concatenate([weight_R, np.zeros(num_picks, np.int64)])
     graph = make_graph(
-        index_RJ,
-        kernel_RJ,
+        of_rows_and_parts(index_RUJ),
+        of_rows_and_parts(kernel_RUJ),
         num_picks,
-        cover_N=np.concatenate([sample.cover_R, cover_P]),
-        weight_N=np.concatenate([weight_R, np.zeros(num_picks, np.int64)]),
-        row_of_C=np.arange(len(sample.cover_R), len(joint_RD)),
+        cover_N=np.concatenate([sample.cover_RU, cover_PU]).reshape(-1),
+        weight_N=np.outer(weight_R, coverage.weight_U).reshape(-1),
+        row_of_C=np.arange(num_sampled, len(joint_RD)) * len(coverage.parts),
     )
     order_P = np.argsort(picks.hash_C)
     quarter_P = best_quarter(graph, terms, np.arange(num_picks), order_P, max_passes)

@@ -19,7 +19,7 @@ class RankingSample:
     """Rows in the order of their hashes."""
 
     joint_RD: np.ndarray  # quantised, int16
-    cover_R: np.ndarray  # uint16, kernel to the nearest labeled sample
+    cover_RU: np.ndarray  # uint16, kernel to the nearest labeled sample
     weight_R: np.ndarray  # int64; empty = every row counts once
 
 

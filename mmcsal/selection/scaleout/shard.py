@@ -33,6 +33,7 @@ class Shard:
     salt: str  # of the hash: another seed, another sample
     columns: tuple[str, str]  # what the two modalities are called, for errors
     is_missing_2N: tuple[np.ndarray, np.ndarray] | None = None  # rows that have no vector of a modality; None = none
+    modalities: tuple[str, str] = ("a", "v")  # what they are called in settings and explanations
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class ShardSummary:
     name: str
     hash_N: np.ndarray
     widths: tuple[int, int]
+    modalities: tuple[str, str]
     bad_rows: list[BadRow] = field(default_factory=list)
 
 
@@ -103,7 +105,7 @@ def prepare(shard: Shard, bad_rows: str) -> tuple[Rows, ShardSummary]:
     if len(kept) < len(ids):
         ids, a_ND, v_ND = pc.take(ids, pa.array(kept, pa.int64())), a_ND[kept], v_ND[kept]
     rows = Rows(ids, shard.salt, quantize_joint(a_ND, v_ND), widths[0])
-    return rows, ShardSummary(shard.name, rows.hash_N, widths, bad)
+    return rows, ShardSummary(shard.name, rows.hash_N, widths, shard.modalities, bad)
 
 
 def concat_rows(parts: list[Rows]) -> Rows:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmcsal.selection.objective.constraints import Limits
-from mmcsal.selection.scaleout.neighbors import Neighbors, Shortlist, places_of
+from mmcsal.selection.scaleout.neighbors import Neighbors, Shortlist, of_rows_and_parts, places_of
 from mmcsal.selection.scaleout.plan import Plan
 from mmcsal.selection.scaleout.prefix_order import first_over_sample, nested_order, order_after
 from mmcsal.selection.solvers.dense_greedy import NOTHING
@@ -46,8 +46,8 @@ class RowAssignments:
     """Which pick stands for each row of a subproblem."""
 
     ids: pa.StringArray
-    pick_N: np.ndarray  # place in the shortlist, -1 = none
-    kernel_N: np.ndarray  # uint16
+    pick_NU: np.ndarray  # place in the shortlist, -1 = none
+    kernel_NU: np.ndarray  # uint16
     score_N: np.ndarray
 
 
@@ -58,7 +58,7 @@ class SubproblemSolution:
     pick_P: np.ndarray
     gain_P: np.ndarray  # int64; gain per cost never rises, but for what was forced or deferred
     coverage_P: np.ndarray
-    mass_P: np.ndarray  # int64, weights of the rows that each pick represents
+    mass_PU: np.ndarray  # int64, weights of the rows that each pick represents
     runner_up_P: np.ndarray  # -1 = none
     num_swaps: int
     swap_gain: int
@@ -67,7 +67,7 @@ class SubproblemSolution:
     def placed(self, place_C: np.ndarray) -> "SubproblemSolution":
         """The same with places in a shortlist of which the subproblem's is the part `place_C`."""
         place_C = np.append(place_C, -1)  # where -1, none, is looked up
-        rows = replace(self.rows, pick_N=place_C[self.rows.pick_N])
+        rows = replace(self.rows, pick_NU=place_C[self.rows.pick_NU])
         return replace(self, pick_P=place_C[self.pick_P], runner_up_P=place_C[self.runner_up_P], rows=rows)
 
 
@@ -85,10 +85,10 @@ def solve_subproblem(
         taken, passes = _fixed(allotment.fixed_hash, shortlist.hash_C), 0
     order_C = np.argsort(shortlist.hash_C)
     swapped = swap_search(graph, terms, limits, taken.pick_P, order_C, passes)
-    if passes and graph.index_NJ.size <= MAX_STARTS_SIZE:
+    if passes and len(neighbors.ids) * graph.num_candidates <= MAX_STARTS_SIZE:
         swapped = _best_of_starts(graph, terms, limits, order_C, passes, taken, swapped)
-    owner_N, kernel_N = closest_picks(graph, swapped.pick_P)
-    mass_P = _masses(graph, owner_N, kernel_N, neighbors.is_labeled_N, len(swapped.pick_P))
+    owner_NU, kernel_NU = _represented(graph, swapped.pick_P, neighbors)
+    mass_PU = _masses(neighbors, owner_NU, kernel_NU, len(swapped.pick_P))
     ranked = _ranked(graph, terms, swapped.pick_P, shortlist, plan, allotment)
     slot_of_C = np.full(graph.num_candidates, -1, np.int64)
     slot_of_C[swapped.pick_P] = np.arange(len(swapped.pick_P))
@@ -98,23 +98,25 @@ def solve_subproblem(
         ranked.pick_P,
         ranked.gain_P,
         ranked.coverage_P,
-        mass_P[slot_P],
+        mass_PU[slot_P],
         runner_up_P,
         swapped.num_swaps,
         swapped.gain,
-        _row_assignments(neighbors, owner_N, kernel_N, swapped.pick_P, allotment.with_rows),
+        _row_assignments(neighbors, owner_NU, kernel_NU, swapped.pick_P, allotment.with_rows),
     )
 
 
 def _graph(neighbors: Neighbors, shortlist: Shortlist, plan: Plan) -> NeighborGraph:
-    """The graph of a subproblem: its rows, and its candidates, which are some of them."""
+    """The graph of a subproblem: its rows, each once for every part of the coverage, and its candidates."""
+    part_weight_U = plan.objective.coverage.weight_U
+    counts_once = plan.objective.weight_unit == 1 and part_weight_U.tolist() == [1]
     return make_graph(
-        neighbors.index_NJ,
-        neighbors.kernel_NJ,
+        of_rows_and_parts(neighbors.index_NUJ),
+        of_rows_and_parts(neighbors.kernel_NUJ),
         len(shortlist.hash_C),
-        cover_N=neighbors.cover_N,
-        weight_N=NOTHING if plan.objective.weight_unit == 1 else neighbors.weight_N.astype(np.int64),
-        row_of_C=places_of(shortlist.ids, neighbors.ids),
+        cover_N=neighbors.cover_NU.reshape(-1),
+        weight_N=NOTHING if counts_once else np.outer(neighbors.weight_N.astype(np.int64), part_weight_U).reshape(-1),
+        row_of_C=places_of(shortlist.ids, neighbors.ids) * len(part_weight_U),
     )
 
 
@@ -195,7 +197,7 @@ def _ranked(
     if graph.index_NJ.shape[1] == graph.num_candidates:
         order_C = np.argsort(shortlist.hash_C)
         return gains_in_order(graph, terms, nested_order(graph, terms, pick_P, order_C, passes))
-    sorted_P, num_sampled = np.sort(pick_P), len(plan.ranking_sample.cover_R)
+    sorted_P, num_sampled = np.sort(pick_P), len(plan.ranking_sample.cover_RU)
     terms_P = CandidateTerms(
         bonus_C=plan.objective.bonus(shortlist.score_C[sorted_P], num_sampled),
         cost_C=terms.cost_C[sorted_P],
@@ -204,8 +206,8 @@ def _ranked(
         redundancy_unit=plan.objective.redundancy_unit(num_sampled),
         duplicate_kernel=terms.duplicate_kernel,
     )
-    cover_P = graph.cover_N[graph.row_of_C[sorted_P]]
-    first_P = sorted_P[first_over_sample(shortlist, sorted_P, cover_P, terms_P, plan, passes)]
+    cover_PU = graph.cover_N[graph.row_of_C[sorted_P][:, None] + np.arange(len(plan.objective.coverage.parts))]
+    first_P = sorted_P[first_over_sample(shortlist, sorted_P, cover_PU, terms_P, plan, passes)]
     return gains_in_order(graph, terms, np.concatenate([first_P, order_after(graph, terms, pick_P, first_P)]))
 
 
@@ -215,18 +217,25 @@ def _num_passes(terms: CandidateTerms, plan: Plan) -> int:
     return strategy.max_swap_passes if strategy.kind == "mmcsal" and not terms.redundancy_unit else 0
 
 
-def _masses(graph: NeighborGraph, owner_N, kernel_N, is_labeled_N: np.ndarray, num_picks: int) -> np.ndarray:
-    """Weights of the rows that each slot represents; what a labeled sample is closer to is nobody's."""
-    mine_N = (owner_N >= 0) & ~is_labeled_N & (kernel_N >= graph.cover_N)
-    weight_N = graph.weight_N if len(graph.weight_N) else np.ones(len(owner_N), np.int64)
-    mass_P = np.zeros(num_picks, np.int64)
-    np.add.at(mass_P, owner_N[mine_N], weight_N[mine_N])
-    return mass_P
+def _represented(graph: NeighborGraph, pick_P: np.ndarray, neighbors: Neighbors) -> tuple[np.ndarray, np.ndarray]:
+    """The pick that each row is closest to by each part, int64 [N, U], -1 = none kept, and the kernel to it."""
+    num_parts = neighbors.cover_NU.shape[1]
+    owner_N, kernel_N = closest_picks(graph, pick_P, num_parts)
+    return owner_N.reshape(-1, num_parts), kernel_N.reshape(-1, num_parts)
 
 
-def _row_assignments(neighbors: Neighbors, owner_N, kernel_N, place_P: np.ndarray, with_rows: bool) -> RowAssignments:
+def _masses(neighbors: Neighbors, owner_NU: np.ndarray, kernel_NU: np.ndarray, num_picks: int) -> np.ndarray:
+    """Weights of the rows that each slot represents by each part; what a labeled sample is closer to is nobody's."""
+    is_mine_NU = (owner_NU >= 0) & ~neighbors.is_labeled_N[:, None] & (kernel_NU >= neighbors.cover_NU)
+    row_E, part_E = np.nonzero(is_mine_NU)
+    mass_PU = np.zeros((num_picks, owner_NU.shape[1]), np.int64)
+    np.add.at(mass_PU, (owner_NU[row_E, part_E], part_E), neighbors.weight_N[row_E])
+    return mass_PU
+
+
+def _row_assignments(neighbors: Neighbors, owner_NU, kernel_NU, place_P: np.ndarray, with_rows: bool) -> RowAssignments:
     kept = slice(None) if with_rows else slice(0)
-    pick_N = np.append(place_P, -1)[owner_N[kept]]
+    pick_NU = np.append(place_P, -1)[owner_NU[kept]]
     return RowAssignments(
-        neighbors.ids[kept] if with_rows else neighbors.ids[:0], pick_N, kernel_N[kept], neighbors.score_N[kept]
+        neighbors.ids[kept] if with_rows else neighbors.ids[:0], pick_NU, kernel_NU[kept], neighbors.score_N[kept]
     )

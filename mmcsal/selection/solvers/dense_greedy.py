@@ -15,6 +15,7 @@ from numba import njit
 from mmcsal.selection.solvers.neighbor_graph import redundancy_loss
 
 NOTHING = np.zeros(0, np.int64)
+ONE_PART = np.ones(1, np.int64)
 SAFE_ROWS = 2**16  # whose kernels add up to less than 2^32
 
 
@@ -24,6 +25,7 @@ class _Block(NamedTuple):
     kernel_CN: np.ndarray  # uint16
     column_C: np.ndarray  # int64
     weight_N: np.ndarray  # int64; empty = every row counts once
+    part_weight_U: np.ndarray  # int64
     bonus_C: np.ndarray  # int64
     cost_C: np.ndarray  # float64
     redundancy_unit: int
@@ -45,7 +47,7 @@ class Picks:
     candidate_P: np.ndarray  # int64, rows of `kernel_CN`
     gain_P: np.ndarray  # int64, of the whole objective; gain per cost never rises
     coverage_P: np.ndarray  # int64, the coverage term of the gain
-    mass_P: np.ndarray  # int64, columns that this pick is nearest to among the picks
+    mass_P: np.ndarray  # int64, columns that this pick is nearest to among the picks, as often as their part counts
 
 
 def lazy_greedy(
@@ -56,6 +58,7 @@ def lazy_greedy(
     max_picks: int,
     *,
     weight_N: np.ndarray = NOTHING,
+    part_weight_U: np.ndarray = ONE_PART,
     cost_C: np.ndarray | None = None,
     redundancy_unit: int = 0,
     redundancy_C: np.ndarray | None = None,
@@ -63,11 +66,13 @@ def lazy_greedy(
     """Picks at most `max_picks` of C candidates for the N rows that they may cover, by gain per cost.
 
     Args:
-        kernel_CN: uint16, candidates by rows; both sorted by sample_id.
-        column_C: int64, where each candidate lies among the rows.
+        kernel_CN: uint16, candidates by rows; both sorted by sample_id. Of several parts of the coverage, the columns
+            of one part after those of the other.
+        column_C: int64, where each candidate lies among the columns.
         base_N: uint16, the coverage that each row has before the first pick.
         bonus_C: int64, what each candidate adds whatever else is picked (its alignment).
         weight_N: int64, how often each row counts; empty = once.
+        part_weight_U: int64, what each part of the coverage counts.
         cost_C: float64, what each candidate costs; 1 by default.
         redundancy_unit: what a pick loses at a kernel of 65535 to an earlier pick, in the unit of the gains.
         redundancy_C: uint16, largest kernel of each candidate to samples that are labeled already.
@@ -77,6 +82,7 @@ def lazy_greedy(
         kernel_CN=kernel_CN,
         column_C=column_C,
         weight_N=weight_N,
+        part_weight_U=part_weight_U,
         bonus_C=bonus_C.astype(np.int64),
         cost_C=np.ones(num_candidates) if cost_C is None else cost_C.astype(np.float64),
         redundancy_unit=redundancy_unit,
@@ -90,12 +96,29 @@ def lazy_greedy(
     num_picks = min(max_picks, num_candidates)
     pick_P, gain_P, coverage_P = np.zeros((3, num_picks), np.int64)
     _lazy_greedy(block, covered, pick_P, gain_P, coverage_P)
-    mass_P = np.bincount(covered.owner_N[covered.owner_N >= 0], minlength=num_picks)
+    mass_P = _masses(covered.owner_N, part_weight_U, num_picks)
     return Picks(pick_P, gain_P, coverage_P, mass_P)
 
 
+def _masses(owner_N: np.ndarray, part_weight_U: np.ndarray, num_picks: int) -> np.ndarray:
+    mass_P = np.zeros(num_picks, np.int64)
+    for owner, weight in zip(np.split(owner_N, len(part_weight_U)), part_weight_U, strict=True):
+        mass_P += weight * np.bincount(owner[owner >= 0], minlength=num_picks)
+    return mass_P
+
+
 @njit(cache=True, nogil=True)
-def _coverage_gain(row_N, covered_N, weight_N):
+def _coverage_gain(row_N, covered_N, weight_N, part_weight_U):
+    total, num_rows = np.int64(0), row_N.shape[0] // part_weight_U.shape[0]
+    for u in range(part_weight_U.shape[0]):
+        if part_weight_U[u] > 0:
+            start, stop = u * num_rows, (u + 1) * num_rows
+            total += part_weight_U[u] * _gain_of_part(row_N[start:stop], covered_N[start:stop], weight_N)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _gain_of_part(row_N, covered_N, weight_N):
     total = np.int64(0)
     if weight_N.shape[0] > 0:
         for n in range(row_N.shape[0]):
@@ -134,7 +157,7 @@ def _lazy_greedy(block, covered, pick_P, gain_P, coverage_P):
     for place in range(pick_P.shape[0]):
         while known_C[heap[0][1]] != place:
             c = heap[0][1]
-            coverage_C[c] = _coverage_gain(kernel_CN[c], kernel_N, weight_N)
+            coverage_C[c] = _coverage_gain(kernel_CN[c], kernel_N, weight_N, block.part_weight_U)
             loss = redundancy_loss(covered.closeness_C[c], block.redundancy_unit)
             gain_C[c], known_C[c] = coverage_C[c] + block.bonus_C[c] - loss, place
             # Exact: gains stay below 2^53, and a division rounds the same anywhere.

@@ -25,7 +25,7 @@ class NeighborGraph(NamedTuple):
     kernel_E: np.ndarray  # uint16
     cover_N: np.ndarray  # uint16, the kernel to the nearest labeled sample
     weight_N: np.ndarray  # int64; empty = every row counts once
-    row_of_C: np.ndarray  # int64, the candidate's own row
+    row_of_C: np.ndarray  # int64, the candidate's own row, which tells its duplicates
 
     @property
     def num_candidates(self) -> int:
@@ -91,14 +91,15 @@ def gains_in_order(graph: NeighborGraph, terms: CandidateTerms, pick_P: np.ndarr
     return picks
 
 
-def closest_picks(graph: NeighborGraph, pick_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def closest_picks(graph: NeighborGraph, pick_P: np.ndarray, num_parts: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """The pick that each row is closest to, whatever labeled samples cover: its place, -1 = none kept; its kernel."""
     slot_C = np.full(graph.num_candidates + 1, -1, np.int64)
     slot_C[pick_P] = np.arange(len(pick_P))
     owner_N, kernel_N = np.full(len(graph.index_NJ), -1, np.int64), np.zeros(len(graph.index_NJ), np.uint16)
     _closest_picks(graph.index_NJ, graph.kernel_NJ, slot_C, owner_N, kernel_N)
-    own_P = graph.row_of_C[pick_P]  # of several equal rows, each pick stands for itself
-    owner_N[own_P], kernel_N[own_P] = np.arange(len(own_P)), ONE
+    for u in range(num_parts):
+        own_P = graph.row_of_C[pick_P] + u  # of several equal rows, each pick stands for itself
+        owner_N[own_P], kernel_N[own_P] = np.arange(len(own_P)), ONE
     return owner_N, kernel_N
 
 

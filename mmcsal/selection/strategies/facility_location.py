@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from mmcsal.contracts.spec import Spec
-from mmcsal.selection.numerics.kernel import square_kernel_block
+from mmcsal.selection.objective.coverage_parts import square_blocks, stacked
 from mmcsal.selection.solvers.dense_greedy import lazy_greedy
 from mmcsal.selection.strategies.problem import Problem
 
@@ -30,16 +30,18 @@ class FacilityLocationSpec(Spec):
 def rank_rows(problem: Problem, spec: FacilityLocationSpec) -> np.ndarray:
     """Open rows in the order of the greedy, int64 [at most `problem.num_ranked`]."""
     open_C = np.flatnonzero(problem.is_open_N)
-    kernel_NN = square_kernel_block(problem.joint_ND, problem.kernel)
+    used_U = problem.coverage.needed(with_joint=problem.redundancy_unit > 0)
+    kernel_NN = square_blocks(problem.joint_ND, [problem.coverage.parts[u] for u in used_U])
     picks = lazy_greedy(
         kernel_NN if len(open_C) == len(kernel_NN) else kernel_NN[open_C],
         open_C,
-        problem.cover_N,
+        stacked(problem.cover_NU[:, used_U]),
         problem.bonus_N[open_C],
         problem.num_ranked,
         weight_N=problem.weight_N,
+        part_weight_U=problem.coverage.weight_U[used_U],
         cost_C=problem.cost_N[open_C],
         redundancy_unit=problem.redundancy_unit,
-        redundancy_C=problem.cover_N[open_C],
+        redundancy_C=problem.cover_NU[open_C, 0],
     )
     return open_C[picks.candidate_P]

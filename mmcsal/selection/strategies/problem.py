@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmcsal.selection.numerics.kernel import Kernel
+from mmcsal.selection.objective.coverage_parts import CoverageParts
 from mmcsal.selection.strategies.classifier import FusedClassifier
 
 
@@ -14,14 +15,14 @@ class Problem:
 
     hash_N: np.ndarray  # uint64: the order of samples and starts
     joint_ND: np.ndarray  # quantised joint embeddings, int16
-    kernel: Kernel
+    coverage: CoverageParts
     aligned_N: np.ndarray  # float64 in [0, 1]: share of the alignment bonus that a row earns
     bonus_N: np.ndarray  # int64: that bonus in the unit of gains
     applied_lambda_align: float  # what is left of it after scaling by confidence
     lambda_div: float
     redundancy_unit: int  # what a pick loses at a kernel of 1 to an earlier pick, in the unit of gains
     weight_N: np.ndarray  # int64; empty = every row counts once
-    cover_N: np.ndarray  # uint16: kernel to the nearest labeled sample
+    cover_NU: np.ndarray  # uint16: kernel to the nearest labeled sample
     is_labeled_N: np.ndarray
     is_open_N: np.ndarray  # may be picked
     cost_N: np.ndarray  # float64
@@ -29,6 +30,11 @@ class Problem:
     num_ranked: int  # how many rows to rank: more than picks where limits may pass over some
     seed: int
     classifier: FusedClassifier | None = None  # of the labels so far; warm-start strategies need it
+
+    @property
+    def kernel(self) -> Kernel:
+        """Of the joint embedding."""
+        return self.coverage.joint
 
     @property
     def count_N(self) -> np.ndarray:

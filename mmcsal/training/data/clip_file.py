@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.fs
-import pyarrow.parquet as pq
 
 from mmcsal.contracts.errors import TableError
+from mmcsal.storage.tables import open_parquet, read_table
 from mmcsal.storage.uri import is_of_service
 
 TENSORS = ("video", "audio")
@@ -20,8 +20,8 @@ def read_columns(path: str, filesystem: pyarrow.fs.FileSystem, columns: Sequence
         OSError: the store does not answer.
     """
     try:
-        return pq.read_table(path, filesystem=filesystem, columns=list(columns))
-    except (OSError, pa.ArrowInvalid) as error:
+        return read_table(path, filesystem, columns=columns)
+    except OSError as error:
         if is_of_service(error):
             raise
         raise TableError(f"{path}: cannot be read as a CLIP table ({error})") from error
@@ -33,7 +33,8 @@ def tensor_bytes(path: str, filesystem: pyarrow.fs.FileSystem) -> tuple[int, ...
     Raises:
         TableError: the file is no CLIP table.
     """
-    schema = pq.read_schema(path, filesystem=filesystem)
+    with open_parquet(path, filesystem) as file:
+        schema = file.schema_arrow
     for name in TENSORS:
         if name not in schema.names or not pa.types.is_fixed_size_binary(schema.field(name).type):
             raise TableError(f"{path}: no column {name!r} of fixed-size binary; expected a CLIP table")

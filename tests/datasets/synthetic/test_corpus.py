@@ -112,8 +112,8 @@ def _diagnose(path: Path) -> str | None:
         with av.open(str(path)) as container:
             videos, audios = container.streams.video, container.streams.audio
             durations_s = [float(s.duration * s.time_base) for s in (*videos, *audios)]
-    except av.FFmpegError:
-        return "not_media"
+    except av.FFmpegError:  # what calls itself an MP4 and lacks its index is one that was cut off
+        return "decode_error" if path.read_bytes()[4:8] == b"ftyp" else "not_media"
     if not videos:
         return "no_video"
     if not audios:

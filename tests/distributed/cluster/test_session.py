@@ -33,3 +33,19 @@ def test_the_address_of_a_dashboard_is_told_apart():
         ray_session(ClusterSpec(address="http://127.0.0.1:8265")),
     ):
         pass
+
+
+@pytest.mark.parametrize("address", ["nonsense", "h:99999", ":1", "h:", "ray://h", "h:²"])
+def test_an_address_that_is_none_is_told(address):
+    with pytest.raises(InputError, match="expected HOST:PORT"), ray_session(ClusterSpec(address=address)):
+        pass
+
+
+def test_no_room_for_temporary_files_is_told_at_once(monkeypatch):
+    for folder in ("/proc", "/nowhere"):
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        with (
+            pytest.raises(InputError, match=r"cannot write temporary files .* or set RAY_TMPDIR"),
+            ray_session(ClusterSpec()),
+        ):
+            pass

@@ -26,7 +26,7 @@ from mmcsal.distributed.cluster.telemetry import METRICS, count_retry, record
 from mmcsal.distributed.run.execute import run_stages
 from mmcsal.distributed.run.status import Status
 from mmcsal.storage.rundir import RunDir
-from tests.helpers import write_timed_clip
+from tests.helpers import TIME_LIMIT_S, write_timed_clip
 
 GRAFANA = Path(__file__).parents[3] / "cluster" / "grafana"
 NUM_CLIPS, NUM_EPOCHS, BATCH_SIZE = 12, 6, 4
@@ -41,7 +41,6 @@ SETTINGS = [
     "embed.num_workers=1",
     "select.budget=4",
 ]
-TIME_LIMIT_S = 120.0  # for one thing to come: no test waits so long unless it never does
 SCRAPES_TO_SETTLE = 5  # of half a second, with a report from each worker a second
 # Whoever trains waits after each of these until it was scraped, see `hold_training`.
 HELD = (telemetry.TRAINING_STEPS, telemetry.TRAINING_LOSS, telemetry.DATA_WAIT_RATIO)

@@ -17,7 +17,7 @@ from mmcsal.distributed.selection.ray_runner import select_over_ray
 from mmcsal.selection import MmcsalSpec, SelectSpec
 from mmcsal.selection.scaleout.cell_tree import MAX_BUCKET_ROWS, MAX_BUCKETS
 from mmcsal.selection.scaleout.parquet_shards import shard_bytes
-from mmcsal.selection.spec import Quota, TotalCost
+from mmcsal.selection.spec import Quota, Rho, TotalCost
 
 NUM_ROWS, BUDGET = 2500, 40
 CELLS = MmcsalSpec(max_cell_size=256)
@@ -29,6 +29,13 @@ SPECS = {
     "exchange": SelectSpec(budget=BUDGET, strategy=MmcsalSpec(max_rows_per_pick=16)),
     "costs, quotas, include, exclude": SelectSpec(budget=TotalCost(cost=30), strategy=CELLS, **WISHES),
     "discount": SelectSpec(budget=0.02, strategy=CELLS, align_form="discount", **WISHES),
+    "separate": SelectSpec(budget=BUDGET, strategy=CELLS, coverage="separate"),
+    "mixed, exchange": SelectSpec(
+        budget=BUDGET,
+        strategy=MmcsalSpec(max_rows_per_pick=16),
+        coverage=Rho(rho=0.5),
+        modality_weights={"video": 1, "audio": 0.3},
+    ),
     "regions": SelectSpec(budget=BUDGET, strategy=CELLS, **WISHES),
 }
 
@@ -58,7 +65,8 @@ def num_blas_threads():
 
 def in_process(pool: pa.Table, spec: SelectSpec, **arguments):
     vectors = [read_vectors(pool, modality) for modality in ("video", "audio")]
-    return select_pairs(*vectors, spec.budget, sample_ids=pool["sample_id"].to_pylist(), config=spec, **arguments)
+    ids, names = pool["sample_id"].to_pylist(), ("video", "audio")
+    return select_pairs(*vectors, spec.budget, sample_ids=ids, config=spec, modalities=names, **arguments)
 
 
 def test_tasks_have_the_threads_that_the_session_gives_them(ray_session):

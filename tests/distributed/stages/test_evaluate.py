@@ -1,6 +1,5 @@
 """`mmcsal evaluate` on real Ray: every trial once, whatever was killed, and the table of what they were worth."""
 
-import os
 import re
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from mmcsal.evaluation.trial import run_trial
 from mmcsal.storage.rundir import RunDir
 from tests.distributed.pool import NUM_LABELED, run_here, write_pool
 from tests.helpers import TIME_LIMIT_S
+from tests.ray_mark import with_shared_ray
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 SETTINGS = ["evaluate.budgets=[12, 30]", "evaluate.num_seeds=3"]
@@ -92,19 +92,13 @@ def test_trials_of_other_labels_are_not_mixed_in(evaluate, folder, tmp_path):
     assert evaluate("--redo", "evaluate", labels="changing.csv")[0] == 0
 
 
-def test_after_kill_9_it_goes_on_with_the_trials_that_are_missing(folder, tmp_path):
+def test_after_kill_9_it_goes_on_with_the_trials_that_are_missing(folder, tmp_path, monkeypatch, capsys):
     out = tmp_path / "o"
-    command = [
-        sys.executable,
-        "-c",
-        "from mmcsal.cli import main; main()",
-        "evaluate",
-        "--embeddings",
-        str(folder / "e"),
-    ]
-    command += ["--labels", str(folder / "labels.csv"), "--out", str(out), *SETTINGS, "cluster.num_cpus=1"]
-    environment = {**os.environ, "RAY_ADDRESS": ""}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    arguments = ["evaluate", "--embeddings", str(folder / "e"), "--labels", str(folder / "labels.csv")]
+    arguments += ["--out", str(out), *SETTINGS]
+    command = [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments]
+    told_to = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=with_shared_ray(), **told_to)
     deadline_s = time.monotonic() + TIME_LIMIT_S
     while len(times_ns(out)) < 3 and process.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.01)
@@ -112,9 +106,9 @@ def test_after_kill_9_it_goes_on_with_the_trials_that_are_missing(folder, tmp_pa
     _, told = process.communicate()
     before = times_ns(out)
     assert 3 <= len(before) < NUM_TRIALS, told
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIME_LIMIT_S)
-    assert done.returncode == 0, done.stderr
-    assert "evaluate: resumed" in done.stderr
+    code, _, told = run_here(monkeypatch, capsys, *arguments)
+    assert code == 0, told
+    assert "evaluate: resumed" in told
     after = times_ns(out)
     assert len(after) == NUM_TRIALS
     assert {name: after[name] for name in before} == before

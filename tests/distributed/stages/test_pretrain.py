@@ -33,14 +33,6 @@ IDS = [f"s{i}" for i in range(40)]
 SETTINGS = ["model.video.frame_size_px=16", "pretrain={epochs: 4, batch_size: 8, eval_samples: 24}"]
 
 
-@pytest.fixture(scope="module")
-def session(shared_ray) -> Iterator[None]:
-    """A group of workers that cannot start any more is given up soon: Ray Train has this from the driver."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")
-        yield
-
-
 def new_run(path: Path, *overrides: str) -> tuple[RunConfig, RunDir]:
     """A run directory with clips and a manifest of two classes, and its configuration."""
     run_dir = RunDir(str(path))
@@ -105,7 +97,7 @@ def meanwhile(wait_for: Callable[[], bool], then: Callable[[], None]) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def undisturbed(session, tmp_path_factory) -> tuple[dict, RunDir]:
+def undisturbed(shared_ray, tmp_path_factory) -> tuple[dict, RunDir]:
     config, run_dir = new_run(tmp_path_factory.mktemp("runs") / "undisturbed")
     return pretrain(config, run_dir), run_dir
 
@@ -148,7 +140,7 @@ def test_a_worker_that_dies_in_an_epoch_goes_on_from_its_last_step_and_nothing_d
     }
 
 
-def test_training_stops_when_the_patience_is_spent_and_keeps_the_best_epoch(session, tmp_path):
+def test_training_stops_when_the_patience_is_spent_and_keeps_the_best_epoch(shared_ray, tmp_path):
     """No epoch is better than the first by as much as is asked for."""
     config, run_dir = new_run(tmp_path / "run", "pretrain.best.min_improvement=50", "pretrain.best.patience_epochs=2")
     assert pretrain(config, run_dir)["num_epochs"] == 3
@@ -158,14 +150,14 @@ def test_training_stops_when_the_patience_is_spent_and_keeps_the_best_epoch(sess
     assert all(torch.equal(encoders(run_dir)[name], best[name]) for name in best)
 
 
-def test_collapsed_embeddings_are_told(session, tmp_path):
+def test_collapsed_embeddings_are_told(shared_ray, tmp_path):
     """A learning rate of nearly nothing: the encoders stay as drawn, and retrieval is guessing."""
     config, run_dir = new_run(tmp_path / "run", "pretrain.learning_rate=1e-9", "pretrain.epochs=2")
     warnings = pretrain(config, run_dir)["warnings"]
     assert any("no better than guessing" in warning for warning in warnings)
 
 
-def test_what_is_wrong_in_a_worker_is_told_in_our_words(session, tmp_path):
+def test_what_is_wrong_in_a_worker_is_told_in_our_words(shared_ray, tmp_path):
     config, run_dir = new_run(tmp_path / "run", "pretrain.learning_rate=1e30", "pretrain.schedule=constant")
     with pytest.raises(Exception, match="gradient is not finite") as error:
         pretrain(config, run_dir)
@@ -174,11 +166,13 @@ def test_what_is_wrong_in_a_worker_is_told_in_our_words(session, tmp_path):
     assert "lower pretrain.learning_rate" in str(told)
 
 
-def test_fewer_workers_than_asked_for_train_on_when_a_node_is_lost(session, tmp_path, monkeypatch):
+def test_fewer_workers_than_asked_for_train_on_when_a_node_is_lost(shared_ray, tmp_path, monkeypatch):
     """Two nodes of one CPU each; one is lost while both train, the other goes on alone from the checkpoint.
 
     The last of this file: it ends the session that the others share.
     """
+    # A group of workers that cannot start any more is given up soon: Ray Train has this from the driver.
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
     # Ray may begin with the one worker that it sees first; it then looks for a second one every two seconds.
     often = partial(ScalingConfig, elastic_resize_monitor_interval_s=2.0)
     monkeypatch.setattr("mmcsal.distributed.workers.trainer.ScalingConfig", often)

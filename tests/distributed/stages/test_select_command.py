@@ -163,7 +163,7 @@ def test_an_impossible_budget(refused, pool, budget):
 
 
 def test_a_budget_beyond_the_pool(refused, pool):
-    assert "budget: 25 samples, but only 24 of 24 rows may be selected" in refused(pool, budget="25")
+    assert "select.budget: 25 samples, but only 24 are embedded" in refused(pool, budget="25")
     line = refused(pool, budget="23", overrides=("select.labeled=[clip-1]", "select.exclude=[clip-2]"))
     assert "only 22 of 24 rows may be selected (1 are labeled, 1 excluded)" in line
 
@@ -207,13 +207,16 @@ def test_unknown_ids(refused, pool, name):
         ("empty.csv", b"", "'empty.csv' cannot be read"),
         ("other.csv", b"id\nclip-1\n", "'other.csv' has no column 'sample_id'; found ['id']"),
         ("broken.parquet", b"PAR1", "'broken.parquet' cannot be read"),
-        ("e", None, "'e' cannot be read"),  # a folder
     ],
 )
 def test_a_file_of_ids_that_cannot_be_read(refused, pool, tmp_path, name, content, told):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert f"select.labeled: {told}" in refused(pool, overrides=(f"select.labeled={name}",))
+
+
+def test_a_folder_is_no_file_of_ids(refused, pool):
+    assert "select.labeled 'e' is no regular file" in refused(pool, overrides=("select.labeled=e",))
 
 
 def test_a_file_of_ids_with_nulls(refused, pool, tmp_path):

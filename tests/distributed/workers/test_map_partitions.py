@@ -1,11 +1,11 @@
 import errno
-import pickle
+import json
 import subprocess
 import sys
 
 import pytest
 
-from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.errors import InputError, TableError
 from mmcsal.distributed.workers.map_partitions import PartitionWorker, raise_error_in
 
 
@@ -26,7 +26,15 @@ def receipts(worker: Worker, *parts: str) -> list[dict]:
     return [{"part": part, "error": error} for part, error in zip(batch["part"], batch["error"], strict=True)]
 
 
-@pytest.mark.parametrize("error", [InputError("bad embeddings"), OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError("bad embeddings"),
+        TableError("bad column"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("AWS Error NETWORK_CONNECTION"),
+    ],
+)
 def test_what_a_worker_says_is_wrong_is_raised_as_it_was(error):
     """Ray Data would hand on its text alone, and nobody could tell a full disk from a lost node."""
     worker = Worker({"b": error})
@@ -34,7 +42,7 @@ def test_what_a_worker_says_is_wrong_is_raised_as_it_was(error):
     raise_error_in(good)
     raise_error_in(after)
     with pytest.raises(type(error)) as raised:
-        raise_error_in(pickle.loads(pickle.dumps(bad)))
+        raise_error_in(json.loads(json.dumps(bad)))
     assert raised.value.args == error.args
     assert worker.done == ["a", "c"]
 

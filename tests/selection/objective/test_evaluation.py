@@ -3,6 +3,7 @@ import pytest
 
 from mmcsal.selection.numerics.kernel import ONE, kernel_block, make_kernel
 from mmcsal.selection.numerics.quantize import UNIT, quantize_joint
+from mmcsal.selection.objective.coverage_parts import joint_coverage
 from mmcsal.selection.objective.evaluation import evaluate, knee
 from mmcsal.selection.objective.terms import (
     alignment_term,
@@ -14,6 +15,7 @@ from mmcsal.selection.objective.terms import (
 )
 
 KERNEL = make_kernel(UNIT**2 // 4)
+COVERAGE = joint_coverage(KERNEL)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def joint_ND(views):
 
 def evaluated(rows_ND, picks_PD, random_RD, **given):
     plain = {"aligned_P": np.ones(len(picks_PD)), "redundancy_P": closest_before(picks_PD, KERNEL)[1]}
-    return evaluate(rows_ND, picks_PD, random_RD, KERNEL, **{**plain, "lambda_align": 0, "lambda_div": 0, **given})
+    return evaluate(rows_ND, picks_PD, random_RD, COVERAGE, **{**plain, "lambda_align": 0, "lambda_div": 0, **given})
 
 
 def test_terms_follow_the_definition(joint_ND):
@@ -44,7 +46,7 @@ def test_terms_follow_the_definition(joint_ND):
 
 def test_an_evaluation_has_the_terms_and_the_curve(joint_ND):
     picks, base_N = joint_ND[:300], largest_kernel(joint_ND, joint_ND[500:503], KERNEL)
-    found = evaluated(joint_ND, picks, joint_ND, base_N=base_N, lambda_align=0.5, aligned_P=np.full(300, 0.5))
+    found = evaluated(joint_ND, picks, joint_ND, base_NU=base_N[:, None], lambda_align=0.5, aligned_P=np.full(300, 0.5))
     assert found.terms.coverage == pytest.approx(coverage(joint_ND, picks, KERNEL, base_N=base_N))
     assert found.terms.objective == pytest.approx(found.terms.coverage + 0.25)
     labels, values = zip(*found.coverage_curve, strict=True)

@@ -3,9 +3,11 @@ import numpy as np
 from mmcsal.selection.numerics.kernel import kernel_of, make_kernel
 from mmcsal.selection.numerics.kmeans import spherical_kmeans
 from mmcsal.selection.numerics.quantize import UNIT, quantize, quantize_joint
+from mmcsal.selection.objective.coverage_parts import joint_coverage
 from mmcsal.selection.scaleout.cell_tree import assign, fit_tree
 
 KERNEL = make_kernel(UNIT**2 // 5)
+COVERAGE = joint_coverage(KERNEL)
 
 
 def joint(views, num_rows):
@@ -16,7 +18,7 @@ def joint(views, num_rows):
 def test_leaves_are_near_the_target_size(views):
     joint_ND = joint(views, 6000)
     tree = fit_tree(joint_ND, num_rows=6000, cell_size=100)
-    leaf_N, _ = assign(tree, joint_ND, KERNEL)
+    leaf_N, _ = assign(tree, joint_ND, COVERAGE)
     sizes = np.bincount(leaf_N)
     assert len(sizes) == len(tree.leaf_size_V)
     assert np.array_equal(sizes, tree.leaf_size_V.round())  # the training rows fall where they were counted
@@ -28,23 +30,23 @@ def test_rows_go_to_the_nearest_centroid(views):
     joint_ND = joint(views, 500)
     tree = fit_tree(joint_ND, num_rows=500, cell_size=60)
     assert len(tree.nodes) >= 1
-    leaf_N, base_N = assign(tree, joint_ND, KERNEL)
+    leaf_N, base_NU = assign(tree, joint_ND, COVERAGE)
     root = tree.nodes[0]
     distance_NF = ((joint_ND.astype(int)[:, None] - root.centroid_FD.astype(int)[None]) ** 2).sum(axis=2)
     child_N = root.child_F[distance_NF.argmin(axis=1)]
     at_leaf = child_N < 0
     assert np.array_equal(leaf_N[at_leaf], -1 - child_N[at_leaf])
     second_N = np.sort(distance_NF, axis=1)[:, 1]
-    assert np.array_equal(base_N[at_leaf], kernel_of(second_N.astype(np.int32), KERNEL)[at_leaf])
+    assert np.array_equal(base_NU[at_leaf, 0], kernel_of(second_N.astype(np.int32), KERNEL)[at_leaf])
 
 
 def test_one_cell_has_no_base_coverage(views):
     joint_ND = joint(views, 50)
     tree = fit_tree(joint_ND, num_rows=50, cell_size=50)
-    leaf_N, base_N = assign(tree, joint_ND, KERNEL)
+    leaf_N, base_NU = assign(tree, joint_ND, COVERAGE)
     assert len(tree.nodes) == 0
     assert not leaf_N.any()
-    assert not base_N.any()
+    assert not base_NU.any()
 
 
 def test_equal_rows_are_not_split():

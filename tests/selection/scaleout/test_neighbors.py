@@ -42,7 +42,7 @@ def planned(pool, **settings):
     summaries = runner.prepare("error")
     request = request_of(spec, None, None, 0)
     pool_of_request = make_pool(request, np.sort(summaries[0].hash_N))
-    plan = make_plan(runner, request, pool_of_request, width_a=24, seed=0).plan
+    plan = make_plan(runner, request, pool_of_request, summaries[0], seed=0).plan
     return plan, join([Bucket.concat(buckets) for buckets in runner.over_shards(route, plan)])
 
 
@@ -71,17 +71,18 @@ def test_all_neighbors_are_the_kernel_to_all_candidates(pool):
     plan, bucket = planned(pool)
     shortlist = candidates_of(bucket, 100)
     found = find_neighbors(bucket, shortlist, plan, plan.scope.solve_limit, NUM_ROWS)
-    assert found.index_NJ.shape == (NUM_ROWS, 100)
-    assert np.array_equal(np.sort(found.index_NJ, axis=1), np.tile(np.arange(100), (NUM_ROWS, 1)))
+    index_NJ, kernel_NJ = found.index_NUJ[:, 0], found.kernel_NUJ[:, 0]
+    assert found.index_NUJ.shape == (NUM_ROWS, 1, 100)
+    assert np.array_equal(np.sort(index_NJ, axis=1), np.tile(np.arange(100), (NUM_ROWS, 1)))
     kernel_NC = kernel_block(bucket.joint_ND, shortlist.joint_CD, plan.kernel)
-    assert np.array_equal(found.kernel_NJ, np.take_along_axis(kernel_NC, found.index_NJ.astype(int), axis=1))
-    assert np.all(np.diff(found.kernel_NJ.astype(int), axis=1) <= 0)
+    assert np.array_equal(kernel_NJ, np.take_along_axis(kernel_NC, index_NJ.astype(int), axis=1))
+    assert np.all(np.diff(kernel_NJ.astype(int), axis=1) <= 0)
 
 
 def test_few_neighbors_are_the_closest_candidates_of_any_cell(pool):
     plan, bucket = planned(pool)
     shortlist = candidates_of(bucket, 300)
-    index_NJ, kernel_NJ, kept = *closest_of(bucket, shortlist, plan, 80, 160), 80
+    (index_NJ, kernel_NJ), kept = (x_NUJ[:, 0] for x_NUJ in closest_of(bucket, shortlist, plan, 80, 160)), 80
     assert index_NJ.shape[1] == kept
     kernel_NC = np.sort(kernel_block(bucket.joint_ND, shortlist.joint_CD, plan.kernel), axis=1)[:, ::-1][:, :kept]
     assert (kernel_NJ[:, :16] == kernel_NC[:, :16]).mean() > 0.97  # of half the candidates few closest are missed
@@ -105,7 +106,7 @@ def test_a_row_keeps_all_candidates_or_enough_of_them(pool, monkeypatch):
 def test_a_candidate_keeps_itself(pool):
     plan, bucket = planned(pool)
     shortlist = candidates_of(bucket, 300)
-    index_NJ, _ = closest_of(bucket, shortlist, plan, 1, 1)
+    index_NJ = closest_of(bucket, shortlist, plan, 1, 1)[0][:, 0]
     own = np.searchsorted(shortlist.ids.to_numpy(zero_copy_only=False), bucket.ids.to_numpy(zero_copy_only=False))
     own = np.minimum(own, 299)
     is_candidate_N = shortlist.hash_C[own] == bucket.hash_N
@@ -117,13 +118,14 @@ def test_a_discount_scales_the_kernel_of_a_candidate(pool):
     plan, bucket = planned(pool, align_form="discount")
     shortlist = candidates_of(bucket, 100)
     found = find_neighbors(bucket, shortlist, plan, plan.scope.solve_limit, NUM_ROWS)
+    index_NJ, kernel_NJ = found.index_NUJ[:, 0], found.kernel_NUJ[:, 0]
     share_C = plan.objective.discount(shortlist.score_C)
     assert share_C is not None
     assert (share_C < 65535).any()
     kernel_NC = kernel_block(bucket.joint_ND, shortlist.joint_CD, plan.kernel).astype(np.int64) * share_C // 65535
-    assert np.array_equal(found.kernel_NJ, np.take_along_axis(kernel_NC, found.index_NJ.astype(int), axis=1))
-    assert np.all(np.diff(found.kernel_NJ.astype(int), axis=1) <= 0)
-    assert discounted(found.kernel_NJ, None) is found.kernel_NJ
+    assert np.array_equal(kernel_NJ, np.take_along_axis(kernel_NC, index_NJ.astype(int), axis=1))
+    assert np.all(np.diff(kernel_NJ.astype(int), axis=1) <= 0)
+    assert discounted(kernel_NJ, None) is kernel_NJ
 
 
 def test_only_rows_up_to_the_limit_have_neighbors_and_those_that_must_be_picked(pool):

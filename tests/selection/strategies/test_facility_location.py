@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmcsal.selection.numerics.kernel import ONE, Kernel, make_kernel
+from mmcsal.selection.objective.coverage_parts import joint_coverage
 from mmcsal.selection.strategies.facility_location import FacilityLocationSpec, rank_rows
 from mmcsal.selection.strategies.problem import Problem
 from tests.selection.problems import clusters, problem_of, square_distances_of, unit_rows
@@ -51,7 +52,7 @@ def problem() -> Problem:
     made = problem_of(unit_rows(NUM_ROWS, seed=1), NUM_PICKS, labeled=LABELED, closed=CLOSED)
     kernel = make_kernel(2_000_000)
     kernel_NN = np.array(kernel_values(made, kernel), np.uint16)
-    return replace(made, kernel=kernel, cover_N=kernel_NN[LABELED].max(axis=0))
+    return replace(made, coverage=joint_coverage(kernel), cover_NU=kernel_NN[LABELED].max(axis=0)[:, None])
 
 
 RNG = np.random.default_rng(0)

@@ -3,8 +3,8 @@ import threading
 import pytest
 
 from mmcsal.training.data.prefetch import ahead
+from tests.helpers import TIME_LIMIT_S
 
-TIME_LIMIT_S = 60.0  # for what comes at once: no test waits so long unless it never does
 A_MOMENT_S = 0.3  # for what must not come
 
 

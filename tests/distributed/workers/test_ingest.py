@@ -1,0 +1,38 @@
+"""The worker of ingest, without Ray: each row of a partition is a clip or a reject, whatever the scan has found."""
+
+import os
+import shutil
+from pathlib import Path
+
+from mmcsal.config import load_config
+from mmcsal.distributed.stages.ingest import incomplete_parts, scan_corpus
+from mmcsal.distributed.workers.ingest import IngestWorker
+from mmcsal.storage.rundir import RunDir
+from tests.helpers import write_timed_clip
+
+MEDIA = "media={window_s: 1.0, num_frames: 4, frame_size_px: 32}"
+
+
+def test_names_pipes_and_hidden_files_end_no_job_and_are_all_accounted_for(tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    clip = write_timed_clip(tmp_path / "clip.mp4", 1.0)
+    for name in (b"a.mp4", b"..b.mp4", b"caf\xe9.mp4", b".hidden.mp4", b"notes.txt"):
+        shutil.copy(clip, os.fsencode(corpus) + b"/" + name)
+    os.mkfifo(corpus / "pipe.mp4")
+    config, run_dir = load_config(None, [f"corpus={corpus}", MEDIA]), RunDir(str(tmp_path / "run"))
+    receipt = scan_corpus(config, run_dir, lambda *_: None)
+    assert receipt["left_out"] == {".txt": 1, "hidden": 1}
+    assert receipt["warnings"] == ["left out: 1 .txt, 1 hidden"]
+    [part] = run_dir.parts("manifest")
+    worker = IngestWorker(run_dir, config.media)
+    worker.run(part)
+    worker.close()
+    assert incomplete_parts(run_dir) == []
+    assert sorted(run_dir.read_part("clips", part)["sample_id"].to_pylist()) == ["..b.mp4", "a.mp4"]
+    rejects = {row["sample_id"]: row for row in run_dir.read_part("rejects", part).to_pylist()}
+    assert {name: row["reason"] for name, row in rejects.items()} == {
+        "caf\\xe9.mp4": "bad_name", "pipe.mp4": "missing_file"
+    }  # fmt: skip
+    assert rejects["pipe.mp4"]["detail"].startswith("a pipe")
+    assert Path(rejects["pipe.mp4"]["uri"]) == corpus / "pipe.mp4"
