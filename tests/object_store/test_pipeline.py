@@ -2,25 +2,17 @@
 
 import signal
 import time
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from mmcsal.datasets.synthetic.corpus import SyntheticSpec, generate
 from mmcsal.storage.rundir import RunDir
 from mmcsal.storage.uri import StorageSpec
 from tests.helpers import TIME_LIMIT_S
 from tests.object_store.server import FaultyProxy
-from tests.pipeline import SLOW_TO_HEAR, finish, start
+from tests.pipeline import BUDGET, SETTINGS, SLOW_TO_HEAR, finish, start
 
 pytestmark = pytest.mark.cluster
-SETTINGS = [
-    "media={window_s: 2.0, num_frames: 4, frame_size_px: 32}",
-    "ingest.samples_per_partition=14",
-    "pretrain={epochs: 2, batch_size: 8}",
-    "cluster.num_cpus=2",
-]
 BUCKET = "pipeline"
 
 
@@ -29,16 +21,10 @@ def selection(run_dir: RunDir) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("corpus") / "rendered"
-    return generate(SyntheticSpec(path=str(root), num_clips=24, num_broken=4, frame_size_px=32)) / "clips"
-
-
-@pytest.fixture(scope="module")
-def failing(s3, clips):
+def failing(s3, corpus):
     """A proxy that fails one request in twenty, and the clips in a bucket behind it."""
     s3.create_bucket(BUCKET)
-    for path in clips.iterdir():
+    for path in (corpus / "clips").iterdir():
         with s3.filesystem().open_output_stream(f"{BUCKET}/clips/{path.name}") as stream:
             stream.write(path.read_bytes())
     with FaultyProxy(s3.url, error_share=0.05, seed=1) as proxy:
@@ -49,8 +35,8 @@ def failing(s3, clips):
 def disturbed(failing):
     """The run on the store: its driver is killed in training, then the same command goes on."""
     run_dir = RunDir(f"s3://{BUCKET}/run", StorageSpec(endpoint_url=failing.url))
-    arguments = ["run", "--corpus", f"s3://{BUCKET}/clips/", "--budget", "5", "--run-dir", run_dir.uri]
-    arguments += [*SETTINGS, f"storage.endpoint_url={failing.url}"]
+    arguments = ["run", "--corpus", f"s3://{BUCKET}/clips/", "--budget", str(BUDGET), "--run-dir", run_dir.uri]
+    arguments += [*SETTINGS, "cluster.num_cpus=2", f"storage.endpoint_url={failing.url}"]
     first = start(*arguments, environment=SLOW_TO_HEAR)
     deadline_s = time.monotonic() + TIME_LIMIT_S
     while len(run_dir.parts("metrics")) < 2 and first.poll() is None and time.monotonic() < deadline_s:
@@ -62,12 +48,10 @@ def disturbed(failing):
 
 
 def test_the_selection_is_that_of_a_local_run_though_the_store_fails_and_the_driver_is_killed(
-    mmcsal_here, disturbed, failing, clips, tmp_path
+    disturbed, failing, undisturbed
 ):
     run_dir, output = disturbed
-    local = RunDir(str(tmp_path / "run"))
-    mmcsal_here("run", "--corpus", str(clips), "--budget", "5", "--run-dir", local.uri, *SETTINGS)
-    assert selection(run_dir).equals(selection(local))
+    assert selection(run_dir).equals(selection(RunDir(str(undisturbed))))
     assert output.count("committed already") == 2, output
     assert "pretrain: resumed" in output
     operations = {operation for _, operation in failing.injected}
@@ -76,7 +60,7 @@ def test_the_selection_is_that_of_a_local_run_though_the_store_fails_and_the_dri
     assert operations & {"PutObject", "UploadPart"}
     assert operations & {"ListObjects", "HeadObject"}
     rejects = run_dir.dataset("rejects").to_table().to_pylist()
-    assert len(rejects) == 4
+    assert len(rejects) == 8
     assert all(row["uri"].startswith(f"s3://{BUCKET}/clips/") and "/proc/" not in row["detail"] for row in rejects)
 
 
@@ -87,5 +71,5 @@ def test_other_commands_read_the_store(mmcsal_here, disturbed, failing):
     assert "report: committed already" in mmcsal_here("report", "--run-dir", run_dir.uri, endpoint)
     out = RunDir(f"s3://{BUCKET}/out", run_dir.storage)
     embeddings = f"s3://{run_dir.path('embeddings')}"
-    mmcsal_here("select", "--embeddings", embeddings, "--out", out.uri, "--budget", "5", endpoint)
+    mmcsal_here("select", "--embeddings", embeddings, "--out", out.uri, "--budget", str(BUDGET), endpoint)
     assert selection(out).equals(selection(run_dir))

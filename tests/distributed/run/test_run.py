@@ -87,15 +87,18 @@ def test_run_again_skips_every_committed_stage(mmcsal_here, undisturbed, argumen
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
 
 
-def test_killed_in_ingest_pretrain_and_embed_the_selection_is_the_same(undisturbed, arguments, tmp_path):
+def test_killed_in_ingest_pretrain_and_embed_the_selection_is_the_same(undisturbed, shuffled_manifest, tmp_path):
+    """On one CPU and from a manifest in another order, too."""
     run_dir = RunDir(str(tmp_path / "run"))
+    arguments = ["run", "--corpus", str(shuffled_manifest), "--budget", str(BUDGET), *SETTINGS]
+    arguments += ["--run-dir", run_dir.uri, "cluster.num_cpus=1"]
     under_way: dict[str, Callable[[], bool]] = {
         "ingest": lambda: len(run_dir.parts("clips")) >= 2,
         "pretrain": lambda: has_checkpoint(run_dir, "checkpoints"),
         "embed": lambda: len(run_dir.parts("embeddings")) >= 1,
     }
     for stage, begun in under_way.items():
-        process = start(*arguments, "--run-dir", run_dir.uri, "cluster.num_cpus=2", environment=SLOW_TO_HEAR)
+        process = start(*arguments, environment=SLOW_TO_HEAR)
         deadline = time.monotonic() + TIME_LIMIT_S
         while not begun() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -105,22 +108,22 @@ def test_killed_in_ingest_pretrain_and_embed_the_selection_is_the_same(undisturb
         if stage == "pretrain":
             first_epoch = Path(run_dir.path("metrics", run_dir.parts("metrics")[0]))
             begun_ns = first_epoch.stat().st_mtime_ns
-    output = finish(start(*arguments, "--run-dir", run_dir.uri, "cluster.num_cpus=2"))
+    output = finish(start(*arguments))
     assert "embed: resumed" in output
     assert output.count("committed already") == 3
     assert first_epoch.stat().st_mtime_ns == begun_ns, "training began anew instead of from its checkpoint"
     assert selection(Path(run_dir.root)).equals(selection(undisturbed))
 
 
-def test_one_cpu_and_a_shuffled_manifest_give_the_same_selection(undisturbed, corpus, tmp_path):
+@pytest.fixture
+def shuffled_manifest(corpus, tmp_path) -> Path:
+    """The files of the corpus in another order."""
     ids = sorted(path.name for path in (corpus / "clips").iterdir())
     np.random.default_rng(1).shuffle(ids)
     manifest = tmp_path / "shuffled.csv"
     paths = [str(corpus / "clips" / name) for name in ids]
     pa.csv.write_csv(pa.table({"sample_id": ids, "path": paths}), manifest)
-    run = ["run", "--corpus", str(manifest), "--budget", str(BUDGET), *SETTINGS]
-    finish(start(*run, "--run-dir", str(tmp_path / "run"), "cluster.num_cpus=1"))
-    assert selection(tmp_path / "run").equals(selection(undisturbed))
+    return manifest
 
 
 def test_two_training_workers_learn_what_one_learns(mmcsal_here, undisturbed, tmp_path):
