@@ -3,8 +3,9 @@
 Every input is of `hostile_inputs` or `hostile_media`. A command is tried in a fork of this process (imports are shared)
 by a user without rights; the media are tried together, in one corpus, by one `mmcsal ingest` on Ray. Harm is: a file
 made, changed or removed outside the run directory of the command; a byte sent to the network; a secret told; more than
-2 GiB of memory; more than 60 s; a traceback; an exit code that is not documented; a run directory that a refused
-command has changed; a sample that is neither clip nor reject.
+2 GiB of memory; more than 60 s; a traceback; an exit code that is not documented; anything in a run directory that a
+refused command has changed or taken away (what a stage that fails tells of itself is not that); a sample that is
+neither clip nor reject.
 With root the commands run as `nobody`, without a network (any packet is seen) and with no view of root's home; without
 root as this user, and what could not be watched is told.
 """
@@ -158,7 +159,7 @@ def _try(case: Case, scene: Scene, limit_s: float = LIMIT_S, may_change: bool = 
     """Runs the command of a case, and looks for what it has done."""
     run_dir = scene.fresh(case)
     _give_to_nobody(scene.folder / "tried")
-    outside, inside, sent = _tree(scene.outside), _tree(run_dir), _packets()
+    outside, inside, given, sent = _tree(scene.outside), _tree(run_dir), _with_secret(run_dir), _packets()
     outcome = Outcome(case)
     outcome.code, outcome.said, memory_bytes = _run(
         case.arguments(scene, run_dir), case.cwd or scene.work, scene, limit_s
@@ -175,11 +176,11 @@ def _try(case: Case, scene: Scene, limit_s: float = LIMIT_S, may_change: bool = 
         outcome.harms.append(f"{memory_bytes / 2**30:.1f} GiB of memory")
     if changed := _difference(outside, _tree(scene.outside)):
         outcome.harms.append(f"outside: {changed}")
-    if outcome.refused and not may_change and (changed := _difference(inside, _tree(run_dir))):
-        outcome.harms.append(f"the run directory of a refused command: {changed}")
+    if outcome.refused and not may_change and (changed := _lost(inside, _tree(run_dir))):
+        outcome.harms.append(f"a refused command changed {changed}")
     if _packets() != sent:
         outcome.harms.append("it sent packets")
-    if SECRET in outcome.said or _holds_secret(run_dir):
+    if SECRET in outcome.said or _with_secret(run_dir) - given:
         outcome.harms.append("a secret was told")
     return outcome
 
@@ -258,8 +259,17 @@ def _tree(folder: Path) -> dict[str, str]:
 
 
 def _difference(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Paths that came, went or changed; the lock of a run is not its content."""
-    return [p for p in sorted(before.keys() | after.keys()) if before.get(p) != after.get(p) and p != ".lock"][:5]
+    """Paths that came, went or changed."""
+    return [p for p in sorted(before.keys() | after.keys()) if before.get(p) != after.get(p)][:5]
+
+
+def _lost(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Paths that went or changed; not what a run tells of its last command.
+
+    A report that could not be made again is still there, but no longer called complete.
+    """
+    told = {".lock", "status.json", "report/_COMMITTED.json"}
+    return [p for p in sorted(before) if before[p] != after.get(p) and p not in told][:5]
 
 
 def _packets() -> int:
@@ -269,9 +279,10 @@ def _packets() -> int:
         return 0
 
 
-def _holds_secret(folder: Path) -> bool:
+def _with_secret(folder: Path) -> set[Path]:
+    """Files that tell the secret."""
     files = [p for p in folder.rglob("*") if p.is_file() and not p.is_symlink() and p.stat().st_size < 2**20]
-    return any(SECRET.encode() in path.read_bytes() for path in files)
+    return {path for path in files if SECRET.encode() in path.read_bytes()}
 
 
 # --- what needs Ray ---

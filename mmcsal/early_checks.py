@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from mmcsal.config_source import Content, corpus_with_kind
-from mmcsal.datasets.synthetic.content import existing_path, is_remote, without_file_scheme
+from mmcsal.datasets.place import existing_path, is_remote, without_file_scheme
 from mmcsal.storage import DEFAULT_RUN_DIR
 from mmcsal.storage.parquet_files import list_parquet
 

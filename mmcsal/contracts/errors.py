@@ -11,13 +11,20 @@ def on_one_line(error: BaseException | str) -> str:
     return "".join(c if c.isprintable() else "?" for c in " ".join(str(error).split()))
 
 
+# Of a message that lists all of a file's 20,000 columns, the begin says what was wrong and the end what to do.
+_MAX_CHARACTERS, _LAST_CHARACTERS = 2000, 500
+
+
 class MmcsalError(Exception):
     """Base of all errors that are written for the reader; shown as one line, without a traceback and secrets."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        return redacted(super().__str__())
+        said = redacted(super().__str__())
+        if len(said) <= _MAX_CHARACTERS:
+            return said
+        return f"{said[: _MAX_CHARACTERS - _LAST_CHARACTERS]} [...] {said[-_LAST_CHARACTERS:]}"
 
 
 class InputError(MmcsalError):

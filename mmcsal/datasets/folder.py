@@ -17,8 +17,8 @@ from mmcsal.contracts.reject import Reason
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import conform
 from mmcsal.datasets.manifest_file import MANIFEST_SUFFIXES
+from mmcsal.datasets.place import existing_path, is_remote, open_remote, without_file_scheme
 from mmcsal.datasets.scan import Scan, counted, grouped
-from mmcsal.datasets.synthetic.content import existing_path, is_remote, open_remote, without_file_scheme
 from mmcsal.storage.content import hash_contents, hash_listed
 from mmcsal.storage.uri import StorageSpec, explained, scheme_of
 

@@ -13,9 +13,9 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import check_unique_ids, conform
+from mmcsal.datasets.place import existing_path, is_remote, open_remote, without_file_scheme
 from mmcsal.datasets.scan import Scan
 from mmcsal.datasets.sheet import SUFFIXES, Open, open_sheet
-from mmcsal.datasets.synthetic.content import existing_path, is_remote, open_remote, without_file_scheme
 from mmcsal.datasets.written import name_rows, numbers, refuse, to_uris
 from mmcsal.storage.content import combine_hashes, hash_contents
 from mmcsal.storage.uri import StorageSpec

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.datasets.synthetic.content import is_remote, without_file_scheme
+from mmcsal.datasets.place import is_remote, without_file_scheme
 from mmcsal.redaction import has_secret
 from mmcsal.storage.uri import NO_SECRETS, SCHEMES, scheme_of
 

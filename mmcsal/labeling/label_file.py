@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pyarrow as pa
 from pyarrow import csv
 
-from mmcsal.contracts.errors import InputError, on_one_line
+from mmcsal.contracts.errors import InputError, TableError, on_one_line
 from mmcsal.storage.csv_cells import plain
 from mmcsal.storage.tables import Rows, read_table
 from mmcsal.storage.uri import StorageSpec, is_of_service, open_file
@@ -71,7 +71,7 @@ def read_labels(
         columns = {"sample_id": table["sample_id"].cast(pa.string()), "label": table[label].cast(pa.string())}
         if aligned in table.column_names:
             columns["aligned"] = table[aligned].cast(pa.bool_())
-    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, TableError) as error:
         if is_of_service(error):
             raise
         raise InputError(

@@ -217,6 +217,7 @@ class RunDir:
 
         The files of the attempt before stay until they are replaced, one by one.
         """
+        self._refuse_links(folder)
         if self.exists(folder, COMMITTED):
             self.delete_file(folder, COMMITTED)
         self.write_json({"settings": settings}, folder, STARTED)

@@ -1,5 +1,7 @@
 """Labels as annotators hand them in."""
 
+import gzip
+
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from mmcsal.contracts.errors import InputError
 from mmcsal.labeling.label_file import labels_of, read_labels
 from mmcsal.storage.tables import Rows
+from tests.storage.hostile import write_hostile
 
 
 def rows_of(table: pa.Table) -> list[dict]:
@@ -33,6 +36,21 @@ def test_what_is_wrong_names_the_key(tmp_path, content, message):
     (tmp_path / "labels.csv").write_text(content)
     with pytest.raises(InputError, match=message):
         read_labels(str(tmp_path / "labels.csv"), section="finetune")
+
+
+@pytest.mark.parametrize("name", ["cut.parquet", "zipped.csv", "pickled.parquet"])
+def test_a_file_that_cannot_be_read_names_the_key(tmp_path, name):
+    path = tmp_path / name
+    match name:
+        case "cut.parquet":
+            path.write_bytes(b"PAR1")
+        case "zipped.csv":
+            path.write_bytes(gzip.compress(b"sample_id,label\n"))
+        case "pickled.parquet":
+            write_hostile(path, tmp_path / "trace", "label", {"sample_id": ["a"]})
+    with pytest.raises(InputError, match=r"^labels: .* cannot be read: .*; give a \.csv or \.parquet file with"):
+        read_labels(str(path))
+    assert not (tmp_path / "trace").exists()
 
 
 def test_without_a_file_the_manifest_has_the_labels(tmp_path):

@@ -223,6 +223,18 @@ def test_no_link_is_followed_out_of_the_directory(run_dir, tmp_path, place):
     assert [p.read_bytes() for p in sorted((tmp_path / "outside").rglob("*")) if p.is_file()] == before
 
 
+def test_files_that_keep_their_paths_follow_no_link_and_what_was_complete_stays_so(run_dir, tmp_path):
+    run_dir.begin_in_place("report", {})
+    run_dir.write_bytes(b"page", "report", "report.html")
+    run_dir.commit("report", {})
+    (tmp_path / "outside").write_bytes(b"as it was")
+    Path(run_dir.root, "report", "list.csv").symlink_to(tmp_path / "outside")
+    with pytest.raises(InputError, match="links in a run directory are not followed"):
+        run_dir.begin_in_place("report", {})
+    assert run_dir.committed("report") is not None
+    assert (tmp_path / "outside").read_bytes() == b"as it was"
+
+
 def test_the_directory_itself_may_be_a_link(run_dir, tmp_path):
     begun(run_dir, 1).commit("t", {})
     (tmp_path / "link").symlink_to(run_dir.root)

@@ -22,8 +22,8 @@ from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.spec import Spec
 from mmcsal.contracts.table import conform
 from mmcsal.datasets.folder import FolderSpec, read_folder
+from mmcsal.datasets.place import is_remote
 from mmcsal.datasets.scan import Scan
-from mmcsal.datasets.synthetic.content import is_remote
 from mmcsal.datasets.synthetic.files import ClipFormat, render_files
 from mmcsal.datasets.synthetic.plan import (
     ClipPlan,

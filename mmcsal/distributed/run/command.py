@@ -35,6 +35,7 @@ ACTIONS = {
     "resume": "will go on from its committed parts",
     "redo": "will be done again",
 }
+OWN_FILES = ("config.yaml", "status.json", "error.txt")  # of every command
 
 
 def check_stages(config: RunConfig, names: Sequence[str], redo: str | None) -> Iterator[str]:
@@ -94,6 +95,8 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
     if cluster_address(config.cluster) is None:  # before anything is started
         _possible_requests(config, names, capacity(config.cluster))
     with run_dir.locked() as check_lock:
+        for name in OWN_FILES:
+            run_dir.check_inside(name)
         status = Status(run_dir)
         try:
             run_stages(config, names, status, redo, check_lock)
