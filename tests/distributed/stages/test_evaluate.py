@@ -26,6 +26,12 @@ SETTINGS = ["evaluate.budgets=[12, 30]", "evaluate.num_seeds=3"]
 NUM_TRIALS = 3 * len(COLD_START)
 
 
+def only(*others: str) -> list[str]:
+    """Settings that compare the two strategies that a table cannot do without, and some more."""
+    both = ("{name: mmcsal}", "{name: random, select: {strategy: {kind: random}}}")
+    return ["evaluate.groups=[]", f"evaluate.contenders=[{', '.join((*both, *others))}]"]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return write_pool(tmp_path_factory.mktemp("evaluate"))
@@ -84,12 +90,12 @@ def test_more_seeds_and_strategies_add_to_what_is_there(evaluate, tmp_path):
 
 def test_trials_of_other_labels_are_not_mixed_in(evaluate, folder, tmp_path):
     (folder / "changing.csv").write_text((folder / "labels.csv").read_text())
-    assert evaluate(labels="changing.csv")[0] == 0
+    assert evaluate(*only(), labels="changing.csv")[0] == 0
     (folder / "changing.csv").write_text((folder / "labels.csv").read_text().replace("class 1", "class 2"))
-    code, _, line = evaluate(labels="changing.csv")
+    code, _, line = evaluate(*only(), labels="changing.csv")
     assert code == 2
     assert "evaluate of other settings (files was" in line
-    assert evaluate("--redo", "evaluate", labels="changing.csv")[0] == 0
+    assert evaluate("--redo", "evaluate", *only(), labels="changing.csv")[0] == 0
 
 
 def test_after_kill_9_it_goes_on_with_the_trials_that_are_missing(folder, tmp_path, monkeypatch, capsys):
@@ -140,17 +146,17 @@ def test_a_contender_may_see_the_embeddings_of_another_encoder(evaluate, folder,
     pq.write_table(table.take(np.arange(len(table))[::-1]), tmp_path / "other" / "all.parquet")
     pq.write_table(table.slice(60), tmp_path / "part.parquet")
     same = f"{{name: same, embeddings: {tmp_path / 'other'}}}"
-    code, out, _ = evaluate(f"evaluate.contenders=[{same}]")
+    code, out, _ = evaluate(*only(same))
     assert code == 0
     lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
     assert lines["same"] == [*lines["mmcsal"], "+0.00", "+-", "0.00"]
-    code, _, told = evaluate(f"evaluate.contenders=[{{name: part, embeddings: {tmp_path / 'part.parquet'}}}]")
+    code, _, told = evaluate(*only(f"{{name: part, embeddings: {tmp_path / 'part.parquet'}}}"))
     assert code == 2
     assert "60 of 200 labeled samples are not there, first ['clip-000'" in told
 
 
 def test_a_strategy_that_refuses_the_pool_is_left_out_and_told(evaluate):
     small = "{name: small, select: {strategy: {kind: k_center, max_pool_size: 20}}}"
-    code, out, _ = evaluate(f"evaluate.contenders=[{small}]")
+    code, out, _ = evaluate(*only(small))
     assert code == 0
     assert "small" not in out

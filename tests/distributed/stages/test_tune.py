@@ -1,7 +1,6 @@
 """`mmcsal tune` on real Ray Tune: every trial once, on two CPUs, whatever was killed."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from mmcsal.tuning.spec import with_settings
 from mmcsal.tuning.trial import measure
 from tests.distributed.pool import run_here, write_pool
 from tests.helpers import TIME_LIMIT_S
+from tests.ray_mark import with_shared_ray
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 NUM_TRIALS = 10
@@ -51,9 +51,9 @@ def measured(out: Path) -> dict[str, int]:
 
 def kill_in_between(arguments: list[str], out: Path) -> dict[str, int]:
     """Starts a search on two CPUs, ends it by SIGKILL, and returns what it had measured."""
-    command = [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments, "cluster.num_cpus=2"]
-    environment = {**os.environ, "RAY_ADDRESS": ""}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    command = [sys.executable, "-c", "from mmcsal.cli import main; main()", *arguments]
+    told_to = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=with_shared_ray(), **told_to)
     deadline_s = time.monotonic() + TIME_LIMIT_S
     while len(measured(out)) < 4 and process.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.01)
