@@ -12,6 +12,8 @@ from mmcsal.datasets.place import existing_path, is_remote, without_file_scheme
 from mmcsal.storage import DEFAULT_RUN_DIR
 from mmcsal.storage.parquet_files import list_parquet
 
+RENDERED = "synthetic"  # the kind of corpus that is made where there is none
+
 
 def check_embeddings_exist(content: Content) -> None:
     """Refuses embeddings that are not there.
@@ -31,7 +33,7 @@ def check_corpus_exists(content: Content) -> None:
         InputError: `corpus` names a local path that is not there, and the run has no manifest yet.
     """
     match corpus_with_kind(content.get("corpus")):
-        case {"kind": "folder" | "manifest" as kind, "path": str(path)} if _is_missing(path):
+        case {"kind": str(kind), "path": str(path)} if kind != RENDERED and _is_missing(path):
             if not _may_have_manifest(content.get("run_dir", DEFAULT_RUN_DIR)):
                 existing_path(without_file_scheme(path), what="manifest" if kind == "manifest" else "corpus folder")
 

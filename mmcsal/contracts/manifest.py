@@ -11,6 +11,7 @@ MANIFEST = pa.schema(
         pa.field("start_s", pa.float64()),  # the part of the file that is this sample; null = from its beginning
         pa.field("duration_s", pa.float64()),  # null = to its end
         pa.field("label", pa.string()),
+        pa.field("split", pa.string()),  # of a corpus with official ones: train or test
         pa.field("cost", pa.float64()),
         pa.field("source", pa.string(), nullable=False),  # the kind of dataset that the row came from
         pa.field("content_hash", pa.string()),  # of size, head and tail of the file: tells a changed file

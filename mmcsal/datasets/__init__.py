@@ -17,14 +17,28 @@ import pyarrow as pa
 from pydantic import Field
 
 from mmcsal.datasets.folder import FolderSpec, read_folder
+from mmcsal.datasets.kinetics_sound import KineticsSoundSpec, read_kinetics_sound
 from mmcsal.datasets.manifest_file import ManifestFileSpec, read_manifest_file
 from mmcsal.datasets.scan import Scan
 from mmcsal.datasets.synthetic.corpus import SyntheticSpec, read_synthetic
+from mmcsal.datasets.vggsound import VggSoundSpec, read_vggsound
 from mmcsal.storage.uri import StorageSpec
 
-CorpusSpec = Annotated[FolderSpec | ManifestFileSpec | SyntheticSpec, Field(discriminator="kind")]
+CorpusSpec = Annotated[
+    FolderSpec | ManifestFileSpec | VggSoundSpec | KineticsSoundSpec | SyntheticSpec, Field(discriminator="kind")
+]
 
-__all__ = ["CorpusSpec", "FolderSpec", "ManifestFileSpec", "Scan", "SyntheticSpec", "build_manifest", "read_corpus"]
+__all__ = [
+    "CorpusSpec",
+    "FolderSpec",
+    "KineticsSoundSpec",
+    "ManifestFileSpec",
+    "Scan",
+    "SyntheticSpec",
+    "VggSoundSpec",
+    "build_manifest",
+    "read_corpus",
+]
 
 
 def read_corpus(spec: CorpusSpec, storage: StorageSpec | None = None, *, has_hashes: bool = True) -> Scan:
@@ -46,6 +60,10 @@ def read_corpus(spec: CorpusSpec, storage: StorageSpec | None = None, *, has_has
             return read_folder(spec, storage, has_hashes=has_hashes)
         case ManifestFileSpec():
             return read_manifest_file(spec, storage, has_hashes=has_hashes)
+        case VggSoundSpec():
+            return read_vggsound(spec, storage, has_hashes=has_hashes)
+        case KineticsSoundSpec():
+            return read_kinetics_sound(spec, storage, has_hashes=has_hashes)
         case SyntheticSpec():
             return read_synthetic(spec)
         case _:

@@ -78,10 +78,10 @@ def read_folder(spec: FolderSpec, storage: StorageSpec | None = None, *, has_has
     """
     if is_remote(spec.path):
         root = spec.path.rstrip("/")
-        listing: Iterable[Listed] = _objects_below(root, storage)
+        listing: Iterable[Listed] = objects_below(root, storage)
     else:
         root = _checked_root(without_file_scheme(spec.path))
-        listing = _files_below(root)
+        listing = files_below(root)
     found, left_out = _sorted_out(listing, spec.suffixes)
     if all(file.problem and file.problem[0] is Reason.UNREADABLE_FOLDER for file in found):
         raise InputError(_nothing_found(root, left_out, spec.suffixes))
@@ -93,8 +93,8 @@ def _sorted_out(listing: Iterable[Listed], suffixes: tuple[str, ...]) -> tuple[l
     found: list[Listed] = []
     left_out: Counter[str] = Counter()
     for file in listing:
-        suffix = _suffix_of(file.path)
-        if any(map(_is_hidden, file.path.split("/"))):
+        suffix = suffix_of(file.path)
+        if any(map(is_hidden, file.path.split("/"))):
             left_out[HIDDEN] += 1
             continue
         if file.problem and file.problem[0] is Reason.UNREADABLE_FOLDER:
@@ -129,7 +129,7 @@ def _manifest(found: list[Listed], spec: FolderSpec, root: str, has_hashes: bool
 # --- what lies below a folder ---
 
 
-def _objects_below(uri: str, storage: StorageSpec | None) -> Iterator[Listed]:
+def objects_below(uri: str, storage: StorageSpec | None) -> Iterator[Listed]:
     filesystem, root = open_remote(uri, storage, what="corpus folder")
     if root.is_file:
         raise InputError(_not_a_folder(uri))
@@ -143,7 +143,7 @@ def _objects_below(uri: str, storage: StorageSpec | None) -> Iterator[Listed]:
             yield Listed(info.path[len(root.path) + 1 :], place, listed_hash=hash_listed(info))
 
 
-def _files_below(root: str) -> Iterator[Listed]:
+def files_below(root: str) -> Iterator[Listed]:
     """Every file below a local folder, in no fixed order.
 
     Symlinked folders are entered unless they lead back to a folder above them: that alone makes a loop, and the
@@ -208,7 +208,7 @@ def _checked_root(path: str) -> str:
 
 
 def _not_a_folder(path: str) -> str:
-    is_manifest = _suffix_of(path) in MANIFEST_SUFFIXES
+    is_manifest = suffix_of(path) in MANIFEST_SUFFIXES
     hint = "use kind: manifest to read it as a list of files" if is_manifest else "give the folder that holds it"
     return f"corpus folder {path!r} is a file, expected a folder; {hint}"
 
@@ -224,12 +224,12 @@ def _nothing_found(root: str, left_out: dict[str, int], suffixes: tuple[str, ...
 # --- names ---
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """As `ls` has it, but for names of two dots and more, such as "..final cut.mp4": nobody hides a file like that."""
     return name.startswith(".") and not name.startswith("..")
 
 
-def _suffix_of(name: str) -> str:
+def suffix_of(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 

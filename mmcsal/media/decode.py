@@ -1,5 +1,6 @@
 """Decodes one sample into a clip: what a viewer sees and hears, both cut by one clock."""
 
+import os
 from dataclasses import dataclass
 
 import av.error
@@ -8,6 +9,7 @@ from av.container import InputContainer
 
 from mmcsal.contracts.reject import Reason
 from mmcsal.media.backends import read_frames
+from mmcsal.media.frame_folder import plan_folder
 from mmcsal.media.picture import Picture
 from mmcsal.media.plan import Plan, make_plan
 from mmcsal.media.probe import MediaError, MediaFacts, in_words
@@ -45,17 +47,33 @@ def decode_clip(source: Source, spec: MediaSpec) -> Clip:
         MediaError: with the reason for which the sample is rejected.
     """
     try:
-        with Picture(source.uri, spec) as picture:
-            plan = make_plan(picture, source.audio_uri, spec)
-            part = part_of(plan.begin_s, plan.end_s, source.start_s, source.duration_s)
-            window = choose_window(part, spec.window_s, spec.window)
-            _check_duration("video", window.duration_s, spec)
-            frames_THWC = read_frames(picture, plan, slice_middles_s(window, spec.num_frames), spec)
-            audio_L = _decode_audio(plan, window, None if source.audio_uri else picture.container, spec)
+        return _decode_folder(source, spec) if os.path.isdir(source.uri) else _decode_file(source, spec)
     except av.error.FFmpegError as error:
         raise MediaError(Reason.DECODE_ERROR, f"video: {in_words(error)}") from error
-    duration_s = min(source.duration_s or part.duration_s, part.duration_s)
+
+
+def _decode_file(source: Source, spec: MediaSpec) -> Clip:
+    with Picture(source.uri, spec) as picture:
+        plan = make_plan(picture, source.audio_uri, spec)
+        window, duration_s = _window_of(source, plan, spec)
+        frames_THWC = read_frames(picture, plan, slice_middles_s(window, spec.num_frames), spec)
+        audio_L = _decode_audio(plan, window, None if source.audio_uri else picture.container, spec)
     return Clip(frames_THWC, audio_L, duration_s, plan.facts)
+
+
+def _decode_folder(source: Source, spec: MediaSpec) -> Clip:
+    frames, plan = plan_folder(source.uri, source.audio_uri, spec)
+    window, duration_s = _window_of(source, plan, spec)
+    frames_THWC = frames.read(slice_middles_s(window, spec.num_frames), spec)
+    return Clip(frames_THWC, _decode_audio(plan, window, None, spec), duration_s, plan.facts)
+
+
+def _window_of(source: Source, plan: Plan, spec: MediaSpec) -> tuple[Window, float]:
+    """What of a sample is decoded, and how long the whole sample is, in seconds."""
+    part = part_of(plan.begin_s, plan.end_s, source.start_s, source.duration_s)
+    window = choose_window(part, spec.window_s, spec.window)
+    _check_duration("video", window.duration_s, spec)
+    return window, min(source.duration_s or part.duration_s, part.duration_s)
 
 
 def _decode_audio(plan: Plan, window: Window, container: InputContainer | None, spec: MediaSpec) -> np.ndarray:

@@ -18,6 +18,8 @@ class MediaSpec(Spec):
     num_frames: int = Field(default=16, ge=2)  # spread evenly over the window
     # uniform: the frame on screen in the middle of each slice; keyframes: the last key frame until then, which is fast.
     sampling: Literal["uniform", "keyframes"] = "uniform"
+    # Of a folder of frames; None = they are spread evenly over their sound.
+    folder_frame_rate_hz: float | None = Field(default=None, gt=0)
     # The short side is scaled to this, the middle is cropped.
     frame_size_px: int = Field(default=112, ge=16, multiple_of=2)
     sample_rate_hz: int = Field(default=16000, ge=4000, le=48000)

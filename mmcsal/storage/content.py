@@ -33,11 +33,13 @@ def is_regular(path: str) -> bool:
 
 
 def hash_content(path: str) -> str | None:
-    """Hex blake2b of a file's size, first and last 64 KiB; None if it cannot be read.
+    """Hex blake2b of a file's size, first and last 64 KiB; of a folder, of its files' names and sizes.
 
-    A file that cannot be read, or is no regular file, is not an error here: ingest makes it a reject with its reason.
+    None if it cannot be read, or is neither. That is no error here: ingest makes it a reject with its reason.
     """
     try:
+        if os.path.isdir(path):
+            return _hash_folder(path)
         if not is_regular(path):
             return None
         with open(path, "rb", opener=_open_at_once) as file:
@@ -51,6 +53,12 @@ def hash_content(path: str) -> str | None:
     digest.update(head)
     digest.update(tail)
     return digest.hexdigest()
+
+
+def _hash_folder(path: str) -> str:
+    with os.scandir(path) as entries:
+        sizes = sorted((entry.name, entry.stat().st_size) for entry in entries if entry.is_file())
+    return blake2b(repr(sizes).encode(errors="surrogateescape"), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def hash_contents(paths: Sequence[str]) -> list[str | None]:

@@ -38,9 +38,31 @@ def synthetic(root: Path, order: random.Random) -> dict:
     return {"path": str(root), "num_clips": 3, "num_broken": 0, "duration_s": 0.5, "frame_size_px": 32}
 
 
+def vggsound(root: Path, order: random.Random) -> dict:
+    names = ["a_000001.mp4", "sub/b_000002.mp4", "c_000003_000013.mp4"]
+    for name in order.sample(names, 3):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    lines = [f"{'abc'[n]},{n + 1},x,train" for n in order.sample(range(3), 3)]
+    (root / "vggsound.csv").write_text("\n".join(lines))
+    return {"path": str(root)}
+
+
+def kinetics_sound(root: Path, order: random.Random) -> dict:
+    for stem in order.sample("abc", 3):
+        (root / "train" / "audio" / "x").mkdir(parents=True, exist_ok=True)
+        (root / "train" / "audio" / "x" / f"{stem}.wav").write_bytes(stem.encode())
+        (root / "train" / "video" / "x" / stem).mkdir(parents=True, exist_ok=True)
+        for k in order.sample(range(3), 3):
+            (root / "train" / "video" / "x" / stem / f"frame_{k}.jpg").write_bytes(bytes(k))
+    (root / "my_train.txt").write_text("\n".join(f"{stem},3,0" for stem in order.sample("abc", 3)))
+    return {"path": str(root)}
+
+
 # By kind: lays a small source out below a folder, in an order that must not matter, and returns the keys of the spec.
 SOURCES: dict[str, Callable[[Path, random.Random], dict]] = {
-    "folder": folder, "manifest": manifest, "synthetic": synthetic
+    "folder": folder, "kinetics_sound": kinetics_sound, "manifest": manifest, "synthetic": synthetic,
+    "vggsound": vggsound,
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def test_what_is_no_regular_file_has_no_hash_and_is_not_waited_for(tmp_path):
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(tmp_path / "socket"))
     names = ("pipe", "link", "socket", "missing", "nul\0")
-    assert hash_contents([*(str(tmp_path / name) for name in names), "/dev/zero", str(tmp_path)]) == [None] * 7
+    assert hash_contents([*(str(tmp_path / name) for name in names), "/dev/zero"]) == [None] * 6
 
 
 def test_a_sample_of_several_files_has_a_hash_if_all_of_them_have():
@@ -43,3 +43,15 @@ def test_an_object_has_one_hash_however_exactly_its_store_tells_the_time():
     time = datetime(2026, 11, 30, 12, 0, 0, tzinfo=UTC)
     assert listed(time) == listed(time + timedelta(milliseconds=789))
     assert len({listed(time), listed(time + timedelta(seconds=1)), listed(time, 8)}) == 3
+
+
+def test_the_hash_of_a_folder_is_that_of_its_files_names_and_sizes(tmp_path):
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "b").write_bytes(b"x")
+    (tmp_path / "f" / "a").write_bytes(b"yy")
+    before = hash_content(str(tmp_path / "f"))
+    assert before == hash_content(str(tmp_path / "f"))
+    (tmp_path / "f" / "a").write_bytes(b"yyy")
+    after = hash_content(str(tmp_path / "f"))
+    (tmp_path / "f" / "a").rename(tmp_path / "f" / "c")
+    assert len({before, after, hash_content(str(tmp_path / "f"))}) == 3
