@@ -4,11 +4,14 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from mmcsal.config import load_config
 from mmcsal.distributed.stages.ingest import incomplete_parts, scan_corpus
 from mmcsal.distributed.workers.ingest import IngestWorker
 from mmcsal.storage.rundir import RunDir
 from tests.helpers import write_timed_clip
+from tests.media.test_frame_folder import write_frames
 
 MEDIA = "media={window_s: 1.0, num_frames: 4, frame_size_px: 32}"
 
@@ -36,3 +39,39 @@ def test_names_pipes_and_hidden_files_end_no_job_and_are_all_accounted_for(tmp_p
     }  # fmt: skip
     assert rejects["pipe.mp4"]["detail"].startswith("a pipe")
     assert Path(rejects["pipe.mp4"]["uri"]) == corpus / "pipe.mp4"
+
+
+def ingested(corpus: str, root: Path) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Clips and rejects of a corpus, by id."""
+    config, run_dir = load_config(None, [f"corpus={corpus}", MEDIA]), RunDir(str(root))
+    scan_corpus(config, run_dir, lambda *_: None)
+    worker = IngestWorker(run_dir, config.media)
+    for part in run_dir.parts("manifest"):
+        worker.run(part)
+    worker.close()
+    clips, rejects = (run_dir.dataset(folder).to_table().to_pylist() for folder in ("clips", "rejects"))
+    return {row["sample_id"]: row for row in clips}, {row["sample_id"]: row for row in rejects}
+
+
+def test_vggsound_of_videos_and_frames_is_ingested_and_lines_without_media_are_rejects(tmp_path):
+    root = tmp_path / "vggsound"
+    (root / "audio/train/dog, barking").mkdir(parents=True)
+    write_timed_clip(root / "a_000001.mp4", 2.0)
+    write_frames(root / "frames/train/dog, barking/b_000002")
+    write_timed_clip(root / "audio/train/dog, barking/b_000002.wav", 5.0, picture=False)
+    (root / "vggsound.csv").write_text("".join(f'{name},{n},"dog, barking",train\n' for n, name in enumerate("abc", 1)))
+    clips, rejects = ingested(f"{{kind: vggsound, path: {root}}}", tmp_path / "run")
+    assert sorted(clips) == ["a_000001", "b_000002"]
+    assert clips["b_000002"]["source_frame_rate_hz"] == pytest.approx(2, rel=0.05)
+    assert {name: row["reason"] for name, row in rejects.items()} == {"c_000003": "missing_file"}
+
+
+def test_kinetics_sound_of_frames_is_ingested(tmp_path):
+    root = tmp_path / "kinetics"
+    (root / "train/audio/bowling").mkdir(parents=True)
+    write_frames(root / "train/video/bowling/a_1_11")
+    write_timed_clip(root / "train/audio/bowling/a_1_11.wav", 5.0, picture=False)
+    (root / "my_train.txt").write_text("a_1_11,10,0\n")
+    clips, rejects = ingested(f"{{kind: kinetics_sound, path: {root}}}", tmp_path / "run")
+    assert sorted(clips) == ["a_1_11"]
+    assert rejects == {}
