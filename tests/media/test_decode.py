@@ -93,8 +93,8 @@ def test_a_pipe_does_not_hang(tmp_path):
     assert reason_of(tmp_path / "pipe.mp4") is Reason.MISSING_FILE
 
 
-def test_a_folder_is_no_media(tmp_path):
-    assert reason_of(tmp_path) is Reason.MISSING_FILE
+def test_a_folder_without_frames_is_no_media(tmp_path):
+    assert reason_of(tmp_path) is Reason.NO_VIDEO
 
 
 def test_an_empty_file(tmp_path):
