@@ -60,6 +60,7 @@ bench: install
 	$(BIN)/python -m benchmarks.select
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.sharing
 	$(BIN)/python -m benchmarks.faults
 
 clean:

@@ -134,6 +134,16 @@ def shuffled(pool: Pool, fraction: float, seed: int = 0) -> tuple[Pool, np.ndarr
     return replace(pool, v_ND=v_ND), is_shuffled_N
 
 
+def with_other_view(pool: Pool, other_ND: np.ndarray, share: float) -> Pool:
+    """The pool whose second view is, by a share of its squared length, the view of other rows.
+
+    Both are beside each other, so the own part keeps what it says and counts less in every cosine.
+    """
+    parts = [(pool.v_ND, 1 - share), (other_ND, share)]
+    views = [np.sqrt(s) * x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True) for x_ND, s in parts if s > 0]
+    return replace(pool, v_ND=np.ascontiguousarray(np.hstack(views), np.float32))
+
+
 def long_tail(pool: Pool, ratio: float = 20, seed: int = 0) -> Pool:
     """The pool with classes that shrink exponentially, in random order, to 1/ratio of the largest one's size."""
     if pool.label_N is None:

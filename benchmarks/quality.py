@@ -1,10 +1,9 @@
 """What a selection is worth on real two-view data: `mmcsal evaluate`'s trials of every cold-start strategy.
 
 Four sets (halves of digits, UCI mfeat pix and zer, Letter, Satellite), four conditions (clean; 10% or 20% of the pairs
-shuffled; a 20:1 long tail with 10% shuffled), the budgets and the classifier of the protocol. For each seed a
-stratified third of the rows, at most 2000, is the test: it keeps the set's own class shares and is never shuffled. The
-rest is the pool: first its classes are cut to a long tail, then it is subsampled (Letter and Satellite to 1500 rows,
-which a full run of 25 minutes on 2 cores allows), then shuffled. A shuffled pair has the label of its first view.
+shuffled; a 20:1 long tail with 10% shuffled; `benchmarks/conditions.py`), the budgets and the classifier of the
+protocol. Pools of Letter and Satellite have 1500 rows, which a full run of 25 minutes on 2 cores allows. What becomes
+of it where the second view says little, `benchmarks/sharing.py` measures.
 
 Accuracies are averaged over sets and conditions seed by seed, so differences are paired. +- is their standard error
 over the seeds, corrected for splits that overlap (Nadeau & Bengio 2003; `mmcsal.evaluation.statistics`), and so are the
@@ -16,7 +15,6 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,24 +23,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import pools
+from benchmarks.conditions import AS_IT_IS, CONDITIONS, PAIRINGS, SETS, TEST_FRACTION, Place, pool_and_test, whole_set
 from benchmarks.outcome import arguments, finish
-from benchmarks.pools import Pool
-from mmcsal.evaluation.samples import Samples
 from mmcsal.evaluation.spec import BASELINE, COLD_START, OURS, EvaluateSpec
 from mmcsal.evaluation.statistics import Difference, Results, average_ranks, averaged, difference, results_of
 from mmcsal.evaluation.table import SIGNIFICANT, lines_of, points_text, text_of
 from mmcsal.evaluation.trial import PoolFacts, trial_rows
 
 FOLDER = Path("runs/benchmark-quality")
-SETS = {
-    "digits": pools.digits,
-    "mfeat": partial(pools.mfeat, "pix", "zer"),
-    "letter": pools.letter,
-    "satellite": pools.satellite,
-}
 MAX_POOL_ROWS = {"letter": 1500, "satellite": 1500}
-MAX_TEST_ROWS = 2000
 SPEC = EvaluateSpec(groups=("cold_start", "ablations"), num_seeds=12, first_seed=3000)
 QUICK_SETS, QUICK_POOL_ROWS = ("digits", "mfeat"), 200
 QUICK_SPEC = EvaluateSpec(groups=("cold_start", "ablations"), num_seeds=2, budgets=(0.05, 0.20))
@@ -53,30 +42,7 @@ MAX_SHUFFLED_SHARE, MIN_CLEAN_GAIN = 1 / 3, -0.002
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-@dataclass(frozen=True)
-class Condition:
-    """What is done to the pool of a set."""
-
-    shuffled: float = 0.0  # share of the pairs whose second view is another pair's
-    tail_ratio: float = 1.0  # the largest class against the smallest; 1 leaves the classes as they are
-
-
-CONDITIONS = {
-    "clean": Condition(),
-    "10% shuffled": Condition(shuffled=0.1),
-    "20% shuffled": Condition(shuffled=0.2),
-    "long tail + 10%": Condition(shuffled=0.1, tail_ratio=20),
-}
-
-
 # ---- one job ---------------------------------------------------------------------------------------------------------
-
-
-class Place(NamedTuple):
-    """A set under a condition: trials are compared within it."""
-
-    set_name: str
-    condition: str
 
 
 class Job(NamedTuple):
@@ -97,41 +63,6 @@ def run(job: Job) -> list[dict[str, Any]]:
         for contender in job.spec.all_contenders
         for row in trial_rows(pool, test, contender, job.spec, job.seed, facts)
     ]
-
-
-def pool_and_test(place: Place, seed: int, max_pool_rows: int | None = None) -> tuple[Samples, Samples]:
-    """The same split for all conditions of a seed."""
-    from sklearn.model_selection import train_test_split
-
-    whole, what = _whole(place.set_name), CONDITIONS[place.condition]
-    label_N = _labels(whole)
-    pool_rows, test_rows = train_test_split(
-        np.arange(len(whole)), test_size=SPEC.test_fraction, stratify=label_N, random_state=seed
-    )
-    if len(test_rows) > MAX_TEST_ROWS:
-        test_rows, _ = train_test_split(
-            test_rows, train_size=MAX_TEST_ROWS, stratify=label_N[test_rows], random_state=seed
-        )
-    pool = whole.take(pool_rows)
-    if what.tail_ratio > 1:
-        pool = pools.long_tail(pool, what.tail_ratio, seed)
-    kept = np.random.default_rng(seed).permutation(len(pool))[:max_pool_rows]
-    pool, is_shuffled_N = pools.shuffled(pool.take(kept), what.shuffled, seed)
-    classes = tuple(f"{number:02d}" for number in range(label_N.max() + 1))
-    return _labeled(pool, classes, is_shuffled_N), _labeled(whole.take(test_rows), classes)
-
-
-_whole = cache(lambda set_name: SETS[set_name]())
-
-
-def _labeled(rows: Pool, classes: tuple[str, ...], is_shuffled_N: np.ndarray | None = None) -> Samples:
-    ids = np.array([f"{number:05d}" for number in range(len(rows))], object)
-    return Samples(ids, rows.a_ND, rows.v_ND, _labels(rows), classes, is_shuffled_N)
-
-
-def _labels(rows: Pool) -> np.ndarray:
-    assert rows.label_N is not None
-    return rows.label_N
 
 
 # ---- results ---------------------------------------------------------------------------------------------------------
@@ -167,10 +98,10 @@ class Study:
     def mean(self, of: str | None = None) -> Results:
         return averaged(list(_chosen(self.accuracy, of)))
 
-    def ranks(self, of: str | None = None) -> dict[str, float]:
-        """Average rank of the cold starts."""
-        found = [average_ranks(results, COLD_STARTS) for results in _chosen(self.accuracy, of)]
-        return {name: float(np.mean([ranks[name] for ranks in found])) for name in COLD_STARTS}
+    def ranks(self, of: str | None = None, among: Sequence[str] = COLD_STARTS) -> dict[str, float]:
+        """Average rank of these strategies."""
+        found = [average_ranks(results, among) for results in _chosen(self.accuracy, of)]
+        return {name: float(np.mean([ranks[name] for ranks in found])) for name in among}
 
     def shares(self, strategy: str, condition: str) -> dict[float, float]:
         """By budget, the share of shuffled pairs among the picks / in the pool."""
@@ -187,7 +118,7 @@ class Study:
 
 def _results(trials: pa.Table, figure: str) -> Results:
     """The ratio of the split: that pools are cut afterwards makes those of two seeds overlap less, never more."""
-    return replace(results_of(trials, figure), test_ratio=SPEC.test_fraction / (1 - SPEC.test_fraction))
+    return replace(results_of(trials, figure), test_ratio=TEST_FRACTION / (1 - TEST_FRACTION))
 
 
 def _chosen(results: Mapping[Place, Results], of: str | None) -> Iterable[Results]:
@@ -253,8 +184,8 @@ def checks_of(study: Study) -> dict[str, bool]:
             if budget >= CHECKED_BUDGET:
                 told = f"{condition}, budget {budget:.0%}: at most a third of the pool's share is picked"
                 checks[told] = share <= MAX_SHUFFLED_SHARE
-    clean = difference(study.mean("clean"), OURS, UNALIGNED)
-    checks[f"clean: {OURS} - {UNALIGNED} >= {100 * MIN_CLEAN_GAIN:.1f} points"] = clean.mean >= MIN_CLEAN_GAIN
+    clean = difference(study.mean(AS_IT_IS), OURS, UNALIGNED)
+    checks[f"{AS_IT_IS}: {OURS} - {UNALIGNED} >= {100 * MIN_CLEAN_GAIN:.1f} points"] = clean.mean >= MIN_CLEAN_GAIN
     return checks
 
 
@@ -287,11 +218,11 @@ def main() -> None:
     set_names, spec = (QUICK_SETS, QUICK_SPEC) if args.quick else (tuple(SETS), SPEC)
     max_rows = dict.fromkeys(set_names, QUICK_POOL_ROWS) if args.quick else MAX_POOL_ROWS
     for set_name in set_names:
-        _whole(set_name)  # downloads once, before the workers read it
+        whole_set(set_name)  # downloads once, before the workers read it
     jobs = [
         Job(Place(set_name, condition), seed, spec, max_rows.get(set_name))
         for seed in range(spec.first_seed, spec.first_seed + spec.num_seeds)
-        for condition in CONDITIONS
+        for condition in PAIRINGS
         for set_name in set_names
     ]
     rows = run_all(jobs)
@@ -308,12 +239,12 @@ def main() -> None:
     finish("quality", {} if args.quick else checks_of(study), scale | figures_of(study), line, args)
 
 
-def run_all(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """The rows of all jobs, on as many processes as there are CPUs, one thread each."""
+def run_all(jobs: Sequence[Job], num_processes: int | None = None) -> list[dict[str, Any]]:
+    """The rows of all jobs, one thread a process; as many processes as there are CPUs where no number is given."""
     os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
     rows: list[dict[str, Any]] = []
     start_s = time.perf_counter()
-    with get_context("spawn").Pool(os.cpu_count()) as workers:
+    with get_context("spawn").Pool(num_processes or os.cpu_count()) as workers:
         for done, found in enumerate(workers.imap_unordered(run, jobs), 1):
             rows += found
             if done % 16 == 0:

@@ -57,7 +57,7 @@ WARM_START = tuple(map(_as_used, specs_of(WarmStart)))
 UNIMODAL = tuple(
     contender.model_copy(update={"name": f"{contender.name}_{modality}", "modality": modality})
     for contender in COLD_START
-    if contender.name not in {OURS, BASELINE}
+    if contender.name != BASELINE
     for modality in ("a", "v")
 )
 ABLATIONS = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmcsal.evaluation.spec import BASELINE, OURS
+from mmcsal.evaluation.spec import BASELINE, OURS, UNIMODAL
 from mmcsal.evaluation.statistics import Difference, Results, average_ranks, difference
 
 SIGNIFICANT = 0.01  # p-value below which a difference is marked
@@ -77,7 +77,23 @@ def text_of(results: Results, ranks: Mapping[str, float] | None = None) -> list[
         f"mean +- standard deviation over {len(results.seeds)} seeds; * differs from {BASELINE} with p < .01{ahead} "
         "(paired over seeds, corrected for overlapping splits)"
     )
-    return rows
+    return [*rows, *_alone(results)]
+
+
+def _alone(results: Results) -> list[str]:
+    """Which modality alone would have been best, by the means of the strategies that saw one; empty if none did."""
+    points = {
+        told: [100 * results.of(c.name).mean() for c in UNIMODAL if c.modality == seen and c.name in results.strategies]
+        for seen, told in (("a", "first"), ("v", "second"))
+    }
+    if not all(points.values()):
+        return []
+    mean = {told: float(np.mean(found)) for told, found in points.items()}
+    other, best = sorted(mean, key=lambda told: mean[told])
+    return [
+        f"of one modality alone the {best} was the better to select by: {mean[best]:.1f} points against "
+        f"{mean[other]:.1f} of the {other}, in the mean over budgets and the strategies that saw one"
+    ]
 
 
 def points_text(found: Difference) -> str:

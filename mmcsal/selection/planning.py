@@ -19,7 +19,7 @@ from mmcsal.selection.objective.coverage_parts import (
     part_weights,
 )
 from mmcsal.selection.objective.density_weights import WEIGHT_UNIT, Tempering, fit_tempering, row_weights
-from mmcsal.selection.objective.sharing import shared_part
+from mmcsal.selection.objective.sharing import joint_share
 from mmcsal.selection.objective.terms import ONE, Objective
 from mmcsal.selection.runner import Runner
 from mmcsal.selection.scaleout.buckets import MAX_TRAIN_ROWS
@@ -168,7 +168,7 @@ def _coverage(
 def _rho(spec: SelectSpec, separation: float) -> float:
     if isinstance(spec.coverage, Rho):
         return spec.coverage.rho
-    return {"auto": shared_part(separation), "joint": 1.0, "separate": 0.0}[spec.coverage]
+    return {"auto": joint_share(separation), "joint": 1.0, "separate": 0.0}[spec.coverage]
 
 
 def _modality_weights(spec: SelectSpec, modalities: tuple[str, str]) -> list[float]:

@@ -46,7 +46,7 @@ class SelectSpec(Spec):
     # How many samples to select: a count, a fraction of the samples that may still be selected, or {cost: total}.
     budget: Count | Fraction | TotalCost = 0.05
     # joint: a sample stands for those that are like it in both modalities. separate: for those that are like it in one,
-    # and in the other. {rho: .5}: half of each. auto: rho from how well own pairs are told from shuffled ones.
+    # and in the other. {rho: .5}: half of each. auto: rho, at least .5, by how well own pairs are told from others.
     coverage: Literal["auto", "joint", "separate"] | Rho = "joint"
     # What each modality counts where coverage is not joint, such as {video: 1, audio: .3}; auto: the same.
     modality_weights: Literal["auto"] | dict[str, Annotated[float, Field(ge=0)]] = "auto"

@@ -110,3 +110,13 @@ def test_the_text_shows_the_strategies_that_are_ranked_by_their_given_ranks():
     assert [words[0] for words in told] == ["random", "mmcsal"]
     assert "1.50" in told[0]
     assert "2.00" in told[1]
+
+
+def test_the_table_says_which_modality_alone_was_the_better():
+    names = {"mmcsal": 0.2, "random": 0.0, "mmcsal_a": 0.1, "k_center_a": 0.0, "mmcsal_v": 0.2, "k_center_v": 0.1}
+    told = text_of(results_of(table_of(names)))[-1]
+    assert "alone the second was the better" in told
+    swapped = {name.replace("_v", "_x").replace("_a", "_v").replace("_x", "_a"): gain for name, gain in names.items()}
+    assert "alone the first was the better" in text_of(results_of(table_of(swapped)))[-1]
+    only_one = {name: gain for name, gain in names.items() if not name.endswith("_v")}
+    assert not any("was the better" in line for line in text_of(results_of(table_of(only_one))))

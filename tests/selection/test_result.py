@@ -113,10 +113,13 @@ def test_all_shared_is_the_joint_coverage(selection, pool):
     assert select_pairs(pool.a_ND, pool.v_ND, 30, labeled=["7", "8"], config=config).table.equals(selection.table)
 
 
-def test_unrelated_modalities_are_covered_apart():
+def test_unrelated_modalities_are_covered_by_half_apart_and_alignment_does_not_steer():
     rng = np.random.default_rng(0)
     views_ND, config = rng.normal(size=(2, 500, 8)), SelectSpec(coverage="auto")
-    assert list(select_pairs(*views_ND, 20, config=config).summary["parts"]) == ["a", "v"]
+    unrelated = select_pairs(*views_ND, 20, config=config).summary
+    weights = {name: part["weight"] for name, part in unrelated["parts"].items()}
+    assert weights == {"joint": 0.5, "a": 0.25, "v": 0.25}
+    assert unrelated["applied_lambda_align"] == 0
     assert list(select_pairs(views_ND[0], views_ND[0], 20, config=config).summary["parts"]) == ["joint"]
 
 
