@@ -8,11 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmcsal.contracts.candidate import CANDIDATE
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.ids import as_id
 from mmcsal.contracts.reject import REJECT
-from mmcsal.contracts.selection import SELECTION
+from mmcsal.contracts.selection import CANDIDATE, SELECTION
 from mmcsal.contracts.table import conform
 from mmcsal.selection import display, explain
 from mmcsal.selection.numerics.kernel import ONE
