@@ -10,7 +10,7 @@ pair above 95% of them. Or against the pool's own pairs (`percentile`), which pu
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numba import njit
@@ -38,6 +38,13 @@ NEUTRAL_R = 0.5  # its r: neither punished (it lies above any sensible threshold
 EXCLUDED = LOWEST  # below every similarity
 STEP_BITS = 9  # similarities inside the near ones count in steps of 512, a 16 thousandth of the largest
 CHUNK_ROWS = 256  # whose similarities stay in the cache
+
+
+class Calibrated(Protocol):
+    """Whatever knows what a score means."""
+
+    @property
+    def r_of_score(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -152,9 +159,9 @@ def align_scores(hash_N: np.ndarray, joint_ND: np.ndarray, width_a: int, anchors
     return scores_N
 
 
-def alignment_of(scores_N: np.ndarray, anchors: Anchors) -> np.ndarray:
+def alignment_of(scores_N: np.ndarray, calibrated: Calibrated) -> np.ndarray:
     """The alignment r in [0, 1] of scores, float64 [N]."""
-    return np.where(scores_N == NEUTRAL, NEUTRAL_R, anchors.r_of_score[np.maximum(scores_N, 0)])
+    return np.where(scores_N == NEUTRAL, NEUTRAL_R, calibrated.r_of_score[np.maximum(scores_N, 0)])
 
 
 def confidence(separation: float) -> float:

@@ -31,7 +31,10 @@ from tests.distributed.figures import figures_of_epoch
 from tests.training.clips import make_clips
 
 IDS = [f"s{i}" for i in range(40)]
-SETTINGS = ["model.video.frame_size_px=16", "pretrain={epochs: 4, batch_size: 8, eval_samples: 24, decoys: {share: 0.1}}"]
+SETTINGS = [
+    "model.video.frame_size_px=16",
+    "pretrain={epochs: 4, batch_size: 8, eval_samples: 24, decoys: {share: 0.1}}",
+]
 
 
 def new_run(path: Path, *overrides: str) -> tuple[RunConfig, RunDir]:
