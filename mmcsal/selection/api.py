@@ -72,8 +72,7 @@ def select_pairs(
         config: everything else; its budget is replaced by `budget`.
         seed: of the samples, starts and the random comparison.
         classifier: trained on the labels so far; warm-start strategies need it, the others make no use of it.
-        alignment: one's own score of each pair, [N], and a sample of the scores of pairs that do not belong together (a
-            sync detector's, say, on shuffled pairs): they take the place of the anchors.
+        alignment: one's own scores of the pairs, in place of the anchors; of a sync detector, say.
         modalities: what the two are called in `config.modality_weights` and in explanations, such as video and audio.
 
     Raises:

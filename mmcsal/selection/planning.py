@@ -8,7 +8,7 @@ import numpy as np
 from mmcsal.contracts.errors import InputError
 from mmcsal.selection.numerics.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
 from mmcsal.selection.numerics.kernel import make_kernel
-from mmcsal.selection.objective.alignment import Anchors, confidence, fit_anchors, threshold_of
+from mmcsal.selection.objective.alignment import MISPAIRED_RANGE, Anchors, confidence, fit_anchors, threshold_of
 from mmcsal.selection.objective.coverage_parts import (
     JOINT,
     Columns,
@@ -19,7 +19,7 @@ from mmcsal.selection.objective.coverage_parts import (
     part_weights,
 )
 from mmcsal.selection.objective.density_weights import WEIGHT_UNIT, Tempering, fit_tempering, row_weights
-from mmcsal.selection.objective.pair_scores import KnownScores, fit_pair_scores
+from mmcsal.selection.objective.pair_scores import RISING, KnownScores, fit_pair_scores
 from mmcsal.selection.objective.sharing import shared_part
 from mmcsal.selection.objective.terms import ONE, Objective
 from mmcsal.selection.runner import Runner
@@ -110,12 +110,13 @@ def _scope(strategy: Strategy, pool: Pool) -> Scope:
 def _objective(spec: SelectSpec, pool: Pool, coverage: CoverageParts, scores: Anchors | KnownScores) -> Objective:
     trust = scores.trust if isinstance(scores, KnownScores) else confidence(scores.separation)
     trust = trust if spec.scale_by_confidence else 1.0
+    between = RISING if isinstance(scores, KnownScores) else MISPAIRED_RANGE
     has_weights, given = pool.attributes.weight_N is not None or spec.tempering > 0, spec.align_threshold
     return Objective(
         coverage=coverage,
         scores=scores,
         align_form=spec.align_form,
-        align_threshold=threshold_of(scores.mispaired_share) if given == "auto" else given,
+        align_threshold=threshold_of(scores.mispaired_share, between) if given == "auto" else given,
         applied_lambda_align=spec.lambda_align * trust,
         lambda_div=spec.lambda_div,
         duplicate_kernel=round(spec.duplicate_kernel * ONE),

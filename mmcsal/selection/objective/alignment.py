@@ -119,12 +119,15 @@ def mispaired_share(fit: Fit) -> float:
     return min(1.0, 2 * float(below) / float(fit.own_counts.sum()))
 
 
-def threshold_of(mispaired_share: float) -> float:
+def threshold_of(mispaired_share: float, between: tuple[float, float] = MISPAIRED_RANGE) -> float:
     """The r from which a pair counts as aligned: low where pairs are right, high where many are wrong.
 
     With few mispaired samples a high threshold punishes hard classes; with many, a low one lets a third of them pass.
+
+    Args:
+        between: the shares at which the threshold begins to rise, and is highest.
     """
-    low_share, high_share = MISPAIRED_RANGE
+    low_share, high_share = between
     low, high = THRESHOLD_RANGE
     return low + (high - low) * min(max((mispaired_share - low_share) / (high_share - low_share), 0.0), 1.0)
 

@@ -105,3 +105,10 @@ def test_what_does_not_fit_is_told(pool):
         select_pairs(pool.a_ND, pool.v_ND, 5, alignment=PairScores(np.zeros(3), np.zeros(2)))
     with pytest.raises(InputError, match=r"pretrain\.decoys\.share"):
         select_pairs(pool.a_ND, pool.v_ND, 5, config=SelectSpec(align_score="evidence"))
+
+
+def test_the_threshold_is_high_once_a_tenth_looks_mispaired_and_low_where_nothing_does(pool):
+    assert picks(pool, given=scores())[1].summary["align_threshold"] > 0.8
+    rng = np.random.default_rng(0)
+    clean = PairScores(rng.normal(6, 1, NUM_RIGHT + NUM_WRONG), rng.normal(0, 1, NUM_NULL))
+    assert picks(pool, given=clean)[1].summary["align_threshold"] == 0.3
