@@ -147,7 +147,7 @@ def random_batch(pair: str, size: Size, *, pinned: bool = False) -> ClipBatch:
     if pinned:
         video, audio = video.pin_memory(), audio.pin_memory()
     ids = [f"clip-{i}" for i in range(size.batch_size)]
-    return ClipBatch(ids, video, audio, slice(0, size.batch_size), size.batch_size)
+    return ClipBatch(ids, ids, torch.arange(len(ids)), video, audio, slice(0, size.batch_size), size.batch_size)
 
 
 def _measure_what_fits(pair: str, device: str, size: Size, *args: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class StageFacts:
 MANIFEST = StageFacts("manifest", "manifest", "Scan", needs_ray=False)
 INGEST = StageFacts("ingest", "clips", "Decode", side_folders=("rejects",))
 PRETRAIN = StageFacts(
-    "pretrain", "checkpoints", "Pretrain", side_folders=("metrics",), unit="epochs", may_use_gpus=True
+    "pretrain", "checkpoints", "Pretrain", side_folders=("metrics", "evidence"), unit="epochs", may_use_gpus=True
 )
 EMBED = StageFacts("embed", "embeddings", "Embed", may_use_gpus=True)
 SELECT = StageFacts("select", "selection", "Select", side_folders=("candidates", "selection_rejects"))

@@ -27,8 +27,8 @@ class InfoNceSpec(Spec):
     learn_temperature: bool = False  # a fixed one keeps the modality gap small: a learned one sharpens and widens it
 
 
-def info_nce(a_BD: Tensor, b_BD: Tensor, scale: Tensor | float) -> Tensor:
-    """Mean over both directions of the cross-entropy of each row's own partner among the rows of all workers.
+def own_log_p(a_BD: Tensor, b_BD: Tensor, scale: Tensor | float) -> Tensor:
+    """The log of the probability of each row's own partner among the rows of all workers, mean over both directions.
 
     Args:
         a_BD: unit-norm embeddings of this worker's pairs, row i with row i.
@@ -36,7 +36,7 @@ def info_nce(a_BD: Tensor, b_BD: Tensor, scale: Tensor | float) -> Tensor:
         scale: 1 / temperature.
 
     Returns:
-        scalar, the mean over this worker's rows (the workers' mean is the loss of the global batch).
+        [B], of this worker's rows.
 
     Raises:
         ValueError: shapes differ, or B == 0.
@@ -44,9 +44,18 @@ def info_nce(a_BD: Tensor, b_BD: Tensor, scale: Tensor | float) -> Tensor:
     if a_BD.shape != b_BD.shape or len(a_BD) == 0:
         raise ValueError(f"info_nce: expected two equal shapes [B > 0, D], got {a_BD.shape} and {b_BD.shape}")
     own_B = torch.arange(len(a_BD), device=a_BD.device) + worker_rank() * len(a_BD)
-    loss_ab = F.cross_entropy(scale * a_BD @ gather_rows(b_BD).T, own_B)
-    loss_ba = F.cross_entropy(scale * b_BD @ gather_rows(a_BD).T, own_B)
-    return (loss_ab + loss_ba) / 2
+    loss_ab = F.cross_entropy(scale * a_BD @ gather_rows(b_BD).T, own_B, reduction="none")
+    loss_ba = F.cross_entropy(scale * b_BD @ gather_rows(a_BD).T, own_B, reduction="none")
+    return -(loss_ab + loss_ba) / 2
+
+
+def info_nce(a_BD: Tensor, b_BD: Tensor, scale: Tensor | float) -> Tensor:
+    """Less the mean of `own_log_p`: the cross-entropy; arguments and errors as there.
+
+    Returns:
+        scalar, the mean over this worker's rows (the workers' mean is the loss of the global batch).
+    """
+    return -own_log_p(a_BD, b_BD, scale).mean()
 
 
 class InfoNce(nn.Module):
@@ -60,9 +69,13 @@ class InfoNce(nn.Module):
         else:
             self.register_buffer("log_scale", log_scale)
 
+    def own_log_p(self, a_BD: Tensor, b_BD: Tensor) -> Tensor:
+        """See the function of this name."""
+        return own_log_p(a_BD, b_BD, self.log_scale.exp())
+
     def forward(self, a_BD: Tensor, b_BD: Tensor) -> Tensor:
         """See `info_nce`."""
-        return info_nce(a_BD, b_BD, self.log_scale.exp())
+        return -self.own_log_p(a_BD, b_BD).mean()
 
     @torch.no_grad()
     def clamp_scale(self) -> None:

@@ -73,20 +73,21 @@ class MmsslObjective(nn.Module):
         view2: tuple[Tensor, Tensor],
         assigned: dict[str, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total loss with gradient, and its detached parts by name.
+        """The total loss with gradient, and its detached parts by name; `own_log_p`, [B], is that of each pair.
 
         Args:
             view1: (z_1 [B, D], z_2 [B, D]) per view: unit-norm embeddings of this worker's pairs.
             view2: see `view1`.
             assigned: modality -> the prototype of each pair, int64 [B], where the prototypes are k-means centres.
         """
-        cross = (self.cross(*view1) + self.cross(*view2)) / 2
+        own_log_p_B = (self.cross.own_log_p(*view1) + self.cross.own_log_p(*view2)) / 2
+        cross = -own_log_p_B.mean()
         assigned = assigned or {}
         per_modality = [self.proto[m](view1[i], view2[i], assigned.get(m)) for i, m in enumerate(self.modalities)]
         proto = (per_modality[0] + per_modality[1]) / 2
         centroid = centroid_loss(torch.cat((view1[0], view2[0])), torch.cat((view1[1], view2[1])))
         total = cross + self.spec.lambda_proto * proto + self.spec.lambda_centroid * centroid
-        parts = {"loss": total, "cross": cross, "proto": proto, "centroid": centroid}
+        parts = {"loss": total, "cross": cross, "proto": proto, "centroid": centroid, "own_log_p": own_log_p_B}
         return total, {name: part.detach() for name, part in parts.items()}
 
     def prototypes_of(self, modality: str) -> Tensor | None:

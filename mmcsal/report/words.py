@@ -46,7 +46,7 @@ SUMMARY_MEANINGS = {
     "num_swaps": "times that a pick was exchanged for a better one",
     "swap_gain": "the share of the objective that these swaps added",
     "num_duplicates": "picks much like an earlier one, taken only because nothing else was left",
-    "separation": "how well matching pairs can be told from shuffled ones: 0.5 not at all, 1 always",
+    "separation": "how well matching pairs can be told from shuffled ones, or decoys: 0.5 not at all, 1 always",
     "mispaired_share": "of the pool's pairs, how many look mispaired; an upper estimate",
     "lambda_align": "weight of alignment, as configured",
     "applied_lambda_align": "weight of alignment, less than configured where separation is low",
@@ -57,7 +57,9 @@ SUMMARY_MEANINGS = {
     "num_candidates": "samples that they proposed",
     "num_shortlisted": "of these, how many competed in the merge",
     "warning": "what to keep in mind",
+    "alignment_told": "how many pairs look mispaired, how sure that is, and what it did to the batch",
     "num_rows_solved": "samples that the gains are sums over",
+    "num_null": "decoys, or other pairs that do not belong together, that alignment was calibrated against",
     "num_near_anchors": "anchors that count as near when alignment is measured",
     "seed": "with the same tables, the same seed gives the same picks",
 }

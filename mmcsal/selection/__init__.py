@@ -23,8 +23,9 @@ Y      classes of the labels
 """
 
 from mmcsal.selection.api import select_pairs
+from mmcsal.selection.objective.pair_scores import PairScores
 from mmcsal.selection.result import Selection
 from mmcsal.selection.spec import Quota, SelectSpec, TotalCost
 from mmcsal.selection.strategies import MmcsalSpec
 
-__all__ = ["MmcsalSpec", "Quota", "SelectSpec", "Selection", "TotalCost", "select_pairs"]
+__all__ = ["MmcsalSpec", "PairScores", "Quota", "SelectSpec", "Selection", "TotalCost", "select_pairs"]

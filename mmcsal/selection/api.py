@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.ids import as_ids
+from mmcsal.selection.objective.pair_scores import PairScores
 from mmcsal.selection.pipeline import select
 from mmcsal.selection.result import Selection
 from mmcsal.selection.runner import LocalRunner
-from mmcsal.selection.scaleout.request import COST, WEIGHT, Request
+from mmcsal.selection.scaleout.request import COST, WEIGHT, GivenAlignment, Request
 from mmcsal.selection.scaleout.shard import Shard
 from mmcsal.selection.spec import SelectSpec, TotalCost
 from mmcsal.selection.strategies.classifier import FusedClassifier
@@ -47,6 +48,7 @@ def select_pairs(
     seed: int = 0,
     classifier: FusedClassifier | None = None,
     modalities: tuple[str, str] = ("a", "v"),
+    alignment: PairScores | None = None,
 ) -> Selection:
     """Selects the pairs that are worth labeling first.
 
@@ -70,6 +72,7 @@ def select_pairs(
         config: everything else; its budget is replaced by `budget`.
         seed: of the samples, starts and the random comparison.
         classifier: trained on the labels so far; warm-start strategies need it, the others make no use of it.
+        alignment: one's own scores of the pairs, in place of the anchors; of a sync detector, say.
         modalities: what the two are called in `config.modality_weights` and in explanations, such as video and audio.
 
     Raises:
@@ -85,11 +88,12 @@ def select_pairs(
     ids = _ids(sample_ids, len(a_ND))
     given = {COST: costs, WEIGHT: weights, **(columns or {})}
     table = _columns(ids, {name: _array(values) for name, values in given.items() if values is not None})
+    request = request_of(spec, labeled, table, seed, classifier, _alignment(alignment, ids))
     num_threads = min(os.cpu_count() or 1, MAX_THREADS)
     shard_rows = int(np.clip(-(-len(ids) // num_threads), MIN_SHARD_ROWS, MAX_SHARD_ROWS))
     whole = Shard("embeddings", ids, a_ND, v_ND, salt_of(seed), ("a_ND", "v_ND"), modalities=modalities)
     shards = [_rows(whole, start, shard_rows) for start in range(0, max(len(ids), 1), shard_rows)]
-    return select(LocalRunner(shards, num_threads), request_of(spec, labeled, table, seed, classifier), seed=seed)
+    return select(LocalRunner(shards, num_threads), request, seed=seed)
 
 
 def request_of(
@@ -98,10 +102,11 @@ def request_of(
     columns: pa.Table | None,
     seed: int,
     classifier: FusedClassifier | None = None,
+    alignment: GivenAlignment | None = None,
 ) -> Request:
     """What `select` is asked; arguments as in `select_pairs`."""
     ids = () if labeled is None else tuple(as_ids(labeled, what="labeled"))
-    return Request(spec, salt_of(seed), ids, columns, classifier)
+    return Request(spec, salt_of(seed), ids, columns, classifier, alignment)
 
 
 def salt_of(seed: int) -> str:
@@ -140,6 +145,18 @@ def _columns(ids: pa.StringArray, given: Mapping[str, Any]) -> pa.Table | None:
         if len(values) != len(ids):
             raise InputError(f"{name}: {len(values)} values for {len(ids)} rows of a_ND; pass one a row")
     return pa.table({"sample_id": ids, **{name: pa.array(values) for name, values in given.items()}}) if given else None
+
+
+def _alignment(given: PairScores | None, ids: pa.StringArray) -> GivenAlignment | None:
+    if given is None:
+        return None
+    score_N, null_M = (np.asarray(_array(x), np.float64) for x in (given.score_N, given.null_M))
+    if score_N.shape != (len(ids),) or null_M.ndim != 1:
+        raise InputError(
+            f"alignment: scores of shape {score_N.shape}, null sample of shape {null_M.shape}; expected ({len(ids)},), "
+            "one score a row of a_ND, and [M]"
+        )
+    return GivenAlignment(ids.to_pylist(), PairScores(score_N, null_M))
 
 
 def _ids(sample_ids: Iterable[Any] | None, num_rows: int) -> pa.StringArray:

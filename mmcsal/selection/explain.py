@@ -14,6 +14,7 @@ BY_PART = {
     "image": "by its picture",
     "audio": "by its sound",
 }
+WELL_SEPARATED = 0.85  # from which the share of mispaired pairs is an estimate; below it is a bound
 CLOSE = 0.8  # kernel from which two samples are called close
 
 
@@ -90,6 +91,21 @@ def represented_table(
         for u, (name, by_name) in enumerate(by_part.items()):
             columns |= {f"represented_by_{name}": by_name, f"kernel_{name}": kernel_NU[:, u]}
     return pa.table(columns).sort_by("sample_id")
+
+
+def mispaired_sentence(share: float, num_pairs: int, *, separation: float | None, lambda_align: float) -> str:
+    """How many pairs look mispaired, how sure that is, and what it does to the batch.
+
+    Args:
+        separation: of own pairs from such that do not belong together; None = there were none to compare with.
+    """
+    if separation is None:
+        return f"How many of {num_pairs:,} pairs are mispaired is unknown: scores came without a null sample."
+    is_sure = separation >= WELL_SEPARATED
+    told = f"{'About' if is_sure else 'At most'} {share:.0%} of {num_pairs:,} pairs look mispaired"
+    how = "are told from decoys" if is_sure else "are hard to tell from decoys, so this is a bound"
+    effect = "they are picked last" if lambda_align > 0 else "alignment does not steer this batch"
+    return f"{told}; pairs {how} (separation {separation:.2f}); {effect}."
 
 
 def find(table: pa.Table, sample_id: str) -> dict | None:

@@ -8,7 +8,7 @@ import numpy as np
 from mmcsal.contracts.errors import InputError
 from mmcsal.selection.numerics.bandwidth import merge_bandwidth, nearest_references, neighbour_rank, sample_sizes
 from mmcsal.selection.numerics.kernel import make_kernel
-from mmcsal.selection.objective.alignment import Anchors, confidence, fit_anchors, threshold_of
+from mmcsal.selection.objective.alignment import MISPAIRED_RANGE, Anchors, confidence, fit_anchors, threshold_of
 from mmcsal.selection.objective.coverage_parts import (
     JOINT,
     Columns,
@@ -19,6 +19,7 @@ from mmcsal.selection.objective.coverage_parts import (
     part_weights,
 )
 from mmcsal.selection.objective.density_weights import WEIGHT_UNIT, Tempering, fit_tempering, row_weights
+from mmcsal.selection.objective.pair_scores import RISING, KnownScores, fit_pair_scores
 from mmcsal.selection.objective.sharing import joint_share
 from mmcsal.selection.objective.terms import ONE, Objective
 from mmcsal.selection.runner import Runner
@@ -55,11 +56,14 @@ def make_plan(runner: Runner, request: Request, pool: Pool, summary: ShardSummar
     scope = _scope(spec.strategy, pool)
     sample = merge_samples(runner.over_shards(gather, pool.limit(MAX_TRAIN_ROWS), pool.roles.labeled_hash_L))
     is_low = sample.hash_N <= np.uint64(pool.limit(spec.num_anchors))
-    anchors = fit_anchors(
-        sample.hash_N[is_low], sample.joint_ND[is_low], width_a,
-        score=spec.align_score, calibration=spec.align_calibration,
-    )  # fmt: skip
-    coverage = _coverage(runner, spec, pool, sample, scope.num_rows, summary, anchors.separation)
+    if pool.pair_scores is not None:
+        scores = fit_pair_scores(pool.hash_N, pool.pair_scores, spec.align_calibration)
+    else:
+        scores = fit_anchors(
+            sample.hash_N[is_low], sample.joint_ND[is_low], width_a,
+            score=spec.embedding_score, calibration=spec.align_calibration,
+        )  # fmt: skip
+    coverage = _coverage(runner, spec, pool, sample, scope.num_rows, summary, scores.separation)
     in_pool = sample.hash_N <= np.uint64(pool.limit(MAX_TRAIN_ROWS))
     tempering = fit_tempering(sample.joint_ND[in_pool], coverage.joint, spec.tempering) if spec.tempering else None
     labeled_LD = sample.joint_ND[np.isin(sample.hash_N, pool.roles.labeled_hash_L)]
@@ -67,7 +71,7 @@ def make_plan(runner: Runner, request: Request, pool: Pool, summary: ShardSummar
         spec=spec,
         seed=seed,
         width_a=width_a,
-        objective=_objective(spec, pool, coverage, anchors),
+        objective=_objective(spec, pool, coverage, scores),
         cells=_cells(spec.strategy, pool, sample, scope),
         scope=scope,
         roles=pool.roles,
@@ -103,14 +107,16 @@ def _scope(strategy: Strategy, pool: Pool) -> Scope:
     return Scope(num_rows, max(pool.num_open(solve_limit), 1), num_routed, solve_limit, pool.limit(num_routed))
 
 
-def _objective(spec: SelectSpec, pool: Pool, coverage: CoverageParts, anchors: Anchors) -> Objective:
-    trust = confidence(anchors.separation) if spec.scale_by_confidence else 1.0
+def _objective(spec: SelectSpec, pool: Pool, coverage: CoverageParts, scores: Anchors | KnownScores) -> Objective:
+    trust = scores.trust if isinstance(scores, KnownScores) else confidence(scores.separation)
+    trust = trust if spec.scale_by_confidence else 1.0
+    between = RISING if isinstance(scores, KnownScores) else MISPAIRED_RANGE
     has_weights, given = pool.attributes.weight_N is not None or spec.tempering > 0, spec.align_threshold
     return Objective(
         coverage=coverage,
-        anchors=anchors,
+        scores=scores,
         align_form=spec.align_form,
-        align_threshold=threshold_of(anchors.mispaired_share) if given == "auto" else given,
+        align_threshold=threshold_of(scores.mispaired_share, between) if given == "auto" else given,
         applied_lambda_align=spec.lambda_align * trust,
         lambda_div=spec.lambda_div,
         duplicate_kernel=round(spec.duplicate_kernel * ONE),

@@ -8,19 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmcsal.contracts.candidate import CANDIDATE
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.ids import as_id
 from mmcsal.contracts.reject import REJECT
-from mmcsal.contracts.selection import SELECTION
+from mmcsal.contracts.selection import CANDIDATE, SELECTION
 from mmcsal.contracts.table import conform
 from mmcsal.selection import display, explain
 from mmcsal.selection.numerics.kernel import ONE
 from mmcsal.selection.numerics.quantize import JOINT_UNIT, UNIT
-from mmcsal.selection.objective.alignment import alignment_of
+from mmcsal.selection.objective.alignment import NEUTRAL, Anchors, alignment_of
 from mmcsal.selection.objective.coverage_parts import CoverageParts, largest_kernels
 from mmcsal.selection.objective.density_weights import row_weights
 from mmcsal.selection.objective.evaluation import Evaluation, evaluate
+from mmcsal.selection.objective.pair_scores import KnownScores
 from mmcsal.selection.objective.terms import closest_before
 from mmcsal.selection.planning import Planned
 from mmcsal.selection.scaleout.buckets import Candidates
@@ -181,7 +181,7 @@ def _columns(outcome: SolverOutcome, picks: _Picks) -> dict[str, Any]:
         "sample_id": ids,
         "gain": picks.gain_P / unit,
         "coverage": picks.coverage_P / unit,
-        "alignment": alignment_of(picks.score_P, plan.objective.anchors),
+        "alignment": alignment_of(picks.score_P, plan.objective.scores),
         "redundancy": picks.redundancy_P / ONE,
     }
     mass_PU = picks.mass_PU / plan.objective.weight_unit * (num_pool / plan.scope.num_routed)
@@ -255,6 +255,7 @@ def _summary(outcome: SolverOutcome, picks: _Picks, evaluation: Evaluation) -> d
     num_picks = len(picks.place_P)
     costs = plan.attributes.costs(outcome.shortlist.hash_C[picks.place_P])
     objective, gain_unit = evaluation.terms.objective, plan.objective.gain_unit(plan.scope.num_rows)
+    scores = plan.objective.scores
     summary = {
         "num_pool": len(outcome.pool.hash_N),
         "num_labeled": len(plan.roles.labeled_hash_L),
@@ -263,13 +264,13 @@ def _summary(outcome: SolverOutcome, picks: _Picks, evaluation: Evaluation) -> d
         **_parts_summary(plan.objective.coverage, worth.pop("coverage_U"), plan.width_a),
         **worth,
         "mean_gain": float(picks.gain_P.mean()) / plan.objective.gain_unit(plan.scope.num_routed),
-        "mean_alignment": float(alignment_of(picks.score_P, plan.objective.anchors).mean()),
-        "separation": plan.objective.anchors.separation,
+        "mean_alignment": float(alignment_of(picks.score_P, plan.objective.scores).mean()),
+        "separation": plan.objective.scores.separation,
         "lambda_align": plan.spec.lambda_align,
         "applied_lambda_align": plan.objective.applied_lambda_align,
         "lambda_div": plan.spec.lambda_div,
         "align_threshold": plan.objective.align_threshold,
-        "mispaired_share": plan.objective.anchors.mispaired_share,
+        "mispaired_share": plan.objective.scores.mispaired_share,
         "strategy": plan.spec.strategy.kind,
         "num_swaps": sum(s.num_swaps for s in solved),
         "swap_gain": sum(s.swap_gain for s in solved) / plan.objective.gain_unit(plan.scope.num_rows) / objective
@@ -281,7 +282,7 @@ def _summary(outcome: SolverOutcome, picks: _Picks, evaluation: Evaluation) -> d
         "num_candidates": len(outcome.proposed.hash_C),
         "num_shortlisted": len(outcome.shortlist.hash_C),
         "num_rows_solved": plan.scope.num_rows,
-        "num_near_anchors": plan.objective.anchors.num_near,
+        "num_near_anchors": scores.num_near if isinstance(scores, Anchors) else 0,
         "gain_unit": float(gain_unit),
         "seed": plan.seed,
     }
@@ -289,7 +290,20 @@ def _summary(outcome: SolverOutcome, picks: _Picks, evaluation: Evaluation) -> d
         summary["total_cost"] = float(costs.sum())
     if plan.spec.align_form == "linear" and plan.objective.applied_lambda_align > 0:
         summary["warning"] = LINEAR_WARNING
+    if isinstance(scores, KnownScores):
+        summary |= {"num_null": scores.num_null, "alignment_told": _told(outcome, scores)}
     return summary
+
+
+def _told(outcome: SolverOutcome, scores: KnownScores) -> str:
+    """How many pairs look mispaired, how sure that is, and what it does to the batch."""
+    objective, num_known = outcome.planned.plan.objective, int((scores.score_N != NEUTRAL).sum())
+    return explain.mispaired_sentence(
+        scores.mispaired_share,
+        num_known,
+        separation=scores.separation if scores.num_null else None,
+        lambda_align=objective.applied_lambda_align,
+    )
 
 
 def _parts_summary(coverage: CoverageParts, value_U: list[float], width_a: int) -> dict[str, Any]:
@@ -330,7 +344,7 @@ def _represented(outcome: SolverOutcome) -> pa.Table | None:
     by = [pc.take(outcome.shortlist.ids, pa.array(pick_N, mask=pick_N < 0)) for pick_N in pick_NU.T[counted]]
     names = [objective.coverage.parts[u].name for u in counted]
     return explain.represented_table(
-        ids, dict(zip(names, by, strict=True)), kernel_NU[:, counted], alignment_of(score_N, objective.anchors)
+        ids, dict(zip(names, by, strict=True)), kernel_NU[:, counted], alignment_of(score_N, objective.scores)
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from mmcsal.contracts.spec import Spec
+from mmcsal.selection.objective.alignment import Score
 from mmcsal.selection.strategies import Strategy
 from mmcsal.selection.strategies.mmcsal import MmcsalSpec
 
@@ -56,12 +57,14 @@ class SelectSpec(Spec):
     # diminishing returns; 0.25 may help on long tails.
     lambda_div: Annotated[float, Field(ge=0)] = 0.0
     # anchors: do both modalities place a sample near the same samples? Needs no shared space. cosine and prototypes
-    # compare the two vectors of a pair, and need encoders that share one space.
-    align_score: Literal["anchors", "prototypes", "cosine"] = "anchors"
+    # compare the two vectors of a pair, and need encoders that share one space. evidence: what training has seen of the
+    # pair, or scores of one's own. auto: evidence where there is some with decoys, else anchors.
+    align_score: Literal["auto", "evidence", "anchors", "prototypes", "cosine"] = "auto"
     # hinge: a bonus up to the threshold. discount: what a pick covers counts less below it. gate: below it only
     # when nothing else is left. linear: a bonus over the whole range, which rewards easy samples: to compare with.
     align_form: Literal["hinge", "discount", "gate", "linear"] = "hinge"
-    # What a score means: its place among shuffled pairs, or among the pool's own pairs (punishes rare classes).
+    # What a score means: its place among shuffled pairs (evidence: among decoys), or among the pool's own pairs
+    # (percentile; punishes rare classes).
     align_calibration: Literal["shuffled", "percentile"] = "shuffled"
     # Every alignment score from this value upwards counts as fully aligned. auto: .3 where pairs look right, up to .9
     # where a fifth of them or more looks mispaired.
@@ -90,6 +93,16 @@ class SelectSpec(Spec):
     # What to do with rows whose vectors are missing, zero or not finite: stop, or leave them out as rejects.
     bad_rows: Literal["error", "reject"] = "error"
     strategy: Strategy = MmcsalSpec()
+
+    @property
+    def uses_evidence(self) -> bool:
+        """Whether scores that were made before selection are wanted, where there are some."""
+        return self.align_score in ("auto", "evidence")
+
+    @property
+    def embedding_score(self) -> Score:
+        """By what alignment is told from the embeddings."""
+        return "anchors" if self.align_score in ("auto", "evidence") else self.align_score
 
     @field_validator("budget", mode="wrap")
     @classmethod

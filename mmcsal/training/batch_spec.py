@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from mmcsal.contracts.spec import Spec
+from mmcsal.training.evidence.decoys import NO_DECOYS, DecoySpec
 
 DEFAULT_LANES = 24  # divisible by the usual numbers of workers
 # What a run may change between a checkpoint and its resume: it changes the last digits alone, or nothing.
@@ -43,6 +44,11 @@ class BatchSpec(Spec):
     def num_held_out(self) -> int:
         """Clips that are kept out of training wherever they come from."""
         return 0
+
+    @property
+    def decoy_spec(self) -> DecoySpec:
+        """Which clips are trained with another's sound."""
+        return NO_DECOYS
 
     @model_validator(mode="after")
     def _equal_shares(self) -> Self:

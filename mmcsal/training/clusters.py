@@ -1,6 +1,6 @@
 """Which prototype each sample was assigned to at the start of the epoch, for prototypes that are k-means centres."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +23,19 @@ class Assignments:
     hash_N: Tensor  # int64, ascending
     by_modality: dict[str, Tensor]  # int32 [N]
 
-    def of(self, sample_ids: Sequence[str], device: torch.device) -> dict[str, Tensor]:
-        """modality -> the prototype of each sample, int64 [B]; -1 for a sample that is not known."""
-        place_B = torch.from_numpy(places_among_sorted(_signed_hashes(sample_ids).numpy(), self.hash_N.numpy()))
-        known_B = place_B >= 0
-        assigned = {modality: torch.full((len(place_B),), NOT_ASSIGNED) for modality in self.by_modality}
-        for modality, assigned_N in self.by_modality.items():
-            assigned[modality][known_B] = assigned_N[place_B[known_B]].long()
-        return {modality: assigned_B.to(device) for modality, assigned_B in assigned.items()}
+    def of(self, ids_by_modality: Mapping[str, Sequence[str]], device: torch.device) -> dict[str, Tensor]:
+        """modality -> the prototype of each sample, int64 [B]; -1 for a sample that is not known.
+
+        Args:
+            ids_by_modality: whose video, and whose audio: of a decoy they are two samples.
+        """
+        assigned = {}
+        for modality, sample_ids in ids_by_modality.items():
+            place_B = torch.from_numpy(places_among_sorted(_signed_hashes(sample_ids).numpy(), self.hash_N.numpy()))
+            assigned_B = torch.full((len(place_B),), NOT_ASSIGNED)
+            assigned_B[place_B >= 0] = self.by_modality[modality][place_B[place_B >= 0]].long()
+            assigned[modality] = assigned_B.to(device)
+        return assigned
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: `Assignments(**state)` is the same again."""

@@ -1,13 +1,17 @@
 """Parameters of Stage 1."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from mmcsal.losses import MmsslSpec, ObjectiveSpec
 from mmcsal.training.augment import AugmentSpec
-from mmcsal.training.batch_spec import BatchSpec
+from mmcsal.training.batch_spec import NOT_IN_RESULT, BatchSpec
 from mmcsal.training.best import BestSpec
+from mmcsal.training.evidence.decoys import DecoySpec
+
+# What a run may change between a checkpoint and its resume without changing its result.
+NOT_IN_HASH = {*NOT_IN_RESULT, "checkpoint_every_steps", "compile", "channels_last"}
 
 
 class PretrainSpec(BatchSpec):
@@ -30,6 +34,7 @@ class PretrainSpec(BatchSpec):
     compile: bool = False  # the encoders by torch.compile, for GPUs: minutes at the start; slower on the CPUs tried
     objective: ObjectiveSpec = MmsslSpec()
     augment: AugmentSpec = AugmentSpec()
+    decoys: DecoySpec = DecoySpec()
     best: BestSpec = BestSpec()
     eval_samples: int = Field(default=512, ge=2)  # clips that every epoch is measured on
     hold_out_eval: bool = False  # do not train on them
@@ -39,3 +44,13 @@ class PretrainSpec(BatchSpec):
     def num_held_out(self) -> int:
         """Clips that every epoch is measured on and that training does not see."""
         return self.eval_samples if self.hold_out_eval else 0
+
+    @property
+    def decoy_spec(self) -> DecoySpec:
+        """Which clips are trained with another's sound."""
+        return self.decoys
+
+    def settings(self) -> dict[str, Any]:
+        """What the result of training depends on, as JSON; without decoys the same as before there were any."""
+        without = NOT_IN_HASH if self.decoys.share else {*NOT_IN_HASH, "decoys"}
+        return self.model_dump(mode="json", exclude=without)

@@ -14,16 +14,13 @@ from mmcsal.contracts.errors import InputError
 from mmcsal.losses import MmsslObjective
 from mmcsal.models import ModelSpec, build_model
 from mmcsal.models.two_tower import MODALITIES, TwoTower
-from mmcsal.training.batch_spec import NOT_IN_RESULT
 from mmcsal.training.best import BestEpoch
 from mmcsal.training.clusters import Assignments
+from mmcsal.training.evidence.dynamics import Dynamics
 from mmcsal.training.module import Mmssl
 from mmcsal.training.position import Position
 from mmcsal.training.schedule import learning_rate_factor
 from mmcsal.training.spec import PretrainSpec
-
-# What a run may change between a checkpoint and its resume without changing its result.
-NOT_IN_HASH = {*NOT_IN_RESULT, "checkpoint_every_steps", "compile", "channels_last"}
 
 
 class TrainState(Position):
@@ -33,12 +30,20 @@ class TrainState(Position):
     """
 
     def __init__(
-        self, spec: PretrainSpec, model_spec: ModelSpec, *, seed: int, steps_per_epoch: int, device: str = "cpu"
+        self,
+        spec: PretrainSpec,
+        model_spec: ModelSpec,
+        *,
+        seed: int,
+        steps_per_epoch: int,
+        num_clips: int = 0,
+        device: str = "cpu",
     ):
         """A fresh state, its weights drawn from `seed` alone.
 
         Args:
             steps_per_epoch: `ClipBatches.steps_per_epoch`; the schedule ends after `epochs` times as many.
+            num_clips: `ClipBatches.num_clips`, whose dynamics are kept; 0 = of none.
         """
         super().__init__(seed=seed, steps_per_epoch=steps_per_epoch, device=device)
         self.spec, self.model_spec = spec, model_spec
@@ -49,6 +54,7 @@ class TrainState(Position):
         self.optimizer = AdamW(parameter_groups(self.module, spec.weight_decay), lr=spec.learning_rate)
         self.scheduler = LambdaLR(self.optimizer, self._learning_rate_factor)
         self.assignments: Assignments | None = None  # of this epoch, where prototypes are k-means centres
+        self.dynamics = Dynamics(num_clips) if num_clips else None
         self.best = BestEpoch()
         self.centroids: dict[str, Tensor] = {}  # modality -> [D] on the CPU, over training data, at the end
 
@@ -79,6 +85,7 @@ class TrainState(Position):
             "scheduler": self.scheduler.state_dict(),
             **self.position_dict(),
             "assignments": None if self.assignments is None else self.assignments.state(),
+            "dynamics": None if self.dynamics is None else self.dynamics.state(),
             "best": self.best.state(),
             "seed": self.seed,
             "steps_per_epoch": self.steps_per_epoch,
@@ -112,6 +119,8 @@ class TrainState(Position):
         self.scheduler.load_state_dict(checkpoint["scheduler"])
         if self.average is not None:
             self.average.load_state_dict(checkpoint["average"])
+        if self.dynamics is not None and checkpoint.get("dynamics") is not None:  # a run begun by 0.2.0 has none
+            self.dynamics.load_state(checkpoint["dynamics"])
         self.load_position(checkpoint)
         self.best = BestEpoch(**checkpoint["best"])
         self.assignments = Assignments(**checkpoint["assignments"]) if checkpoint["assignments"] else None
@@ -140,7 +149,7 @@ def load_model(checkpoint: dict[str, Any], device: str = "cpu") -> tuple[TwoTowe
 def config_hash(spec: PretrainSpec, model_spec: ModelSpec, seed: int, steps_per_epoch: int) -> str:
     """16 hex digits that change with whatever changes the result of training."""
     settings = {
-        "pretrain": spec.model_dump(mode="json", exclude=NOT_IN_HASH),
+        "pretrain": spec.settings(),
         "model": model_spec.model_dump(mode="json"),
         "seed": seed,
         "steps_per_epoch": steps_per_epoch,

@@ -32,7 +32,8 @@ def train_step(state: TrainState, batch: ClipBatch, *, forward: Callable[..., An
     module.train()
     module.objective.before_step()
     view1, view2 = views_of(batch, state, spec.augment)
-    assigned = state.assignments.of(batch.sample_ids, state.device) if state.assignments else None
+    ids_by_modality = {"video": batch.sample_ids, "audio": batch.audio_ids}
+    assigned = state.assignments.of(ids_by_modality, state.device) if state.assignments else None
     state.optimizer.zero_grad(set_to_none=True)
     loss, parts = _backward(state, (view1, view2), assigned, forward or module)
     for parameter in module.objective.frozen_parameters(state.epoch):
@@ -45,6 +46,9 @@ def train_step(state: TrainState, batch: ClipBatch, *, forward: Callable[..., An
     if state.average is not None:
         state.average.update_parameters(module.model)
     state.scheduler.step()
+    own_log_p_B = parts.pop("own_log_p")
+    if state.dynamics is not None:
+        state.dynamics.add(batch.place_B, own_log_p_B)
     figures = {name: part.item() for name, part in parts.items()} | {
         "gradient_norm": gradient_norm.item(),
         "learning_rate": learning_rate,

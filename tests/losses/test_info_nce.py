@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmcsal.losses.info_nce import MAX_LOG_SCALE, InfoNce, InfoNceSpec, info_nce
+from mmcsal.losses.info_nce import MAX_LOG_SCALE, InfoNce, InfoNceSpec, info_nce, own_log_p
 
 
 def unit_rows(n: int, d: int, seed: int) -> torch.Tensor:
@@ -67,3 +67,12 @@ def test_scale_is_clamped_at_both_ends():
         loss.log_scale.data.fill_(given_scale)
         loss.clamp_scale()
         assert loss.log_scale.item() == pytest.approx(expected)
+
+
+def test_own_log_p_is_that_of_each_row_and_its_mean_the_loss():
+    a, b = unit_rows(5, 4, 0), unit_rows(5, 4, 1)
+    logits = 5.0 * a @ b.T
+    expected = [(logits.log_softmax(1)[i, i] + logits.log_softmax(0)[i, i]).item() / 2 for i in range(5)]
+    found = own_log_p(a, b, 5.0)
+    assert found.tolist() == pytest.approx(expected)
+    assert info_nce(a, b, 5.0).item() == pytest.approx(-sum(expected) / 5)

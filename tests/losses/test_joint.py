@@ -22,7 +22,7 @@ def test_total_is_the_weighted_sum_of_its_parts():
     ]
     centroid = ((v1 + v2).mean(0) / 2 - (a1 + a2).mean(0) / 2).square().sum()
     torch.testing.assert_close(total, cross + 0.3 * sum(proto) / 2 + 0.7 * centroid, rtol=1e-6, atol=1e-8)
-    assert set(parts) == {"loss", "cross", "proto", "centroid"}
+    assert set(parts) == {"loss", "cross", "proto", "centroid", "own_log_p"}
     assert not any(part.requires_grad for part in parts.values())
 
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmcsal.contracts.candidate import CANDIDATE
 from mmcsal.contracts.errors import InputError
 from mmcsal.contracts.reject import REJECT
-from mmcsal.contracts.selection import SELECTION
+from mmcsal.contracts.selection import CANDIDATE, SELECTION
 from mmcsal.selection import SelectSpec, select_pairs
 from mmcsal.selection.api import request_of, salt_of
 from mmcsal.selection.display import MAX_CELL_CHARS, NUM_SHOWN, SHOWN

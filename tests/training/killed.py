@@ -14,11 +14,13 @@ from mmcsal.training.epoch import train_epoch
 from mmcsal.training.spec import PretrainSpec
 from mmcsal.training.state import TrainState
 
-# Everything that carries state from step to step: a queue, an average, a learned temperature, frozen prototypes.
+# Everything that carries state from step to step: dynamics (of decoys, too), a queue, an average, a learned
+# temperature, frozen prototypes.
 SPEC = PretrainSpec(
     epochs=3,
     batch_size=6,
     ema_decay=0.9,
+    decoys={"share": 0.1},
     objective={"preset": "paper", "proto": {"num_prototypes": 8, "queue_rows": 12}},
 )
 PCL_SPEC = SPEC.model_copy(
@@ -38,7 +40,8 @@ def train(kind: str, clips: Path, folder: Path, told: Connection) -> None:
     spec = SPECS[kind]
     files = sorted(str(path) for path in clips.iterdir())
     batches = ClipBatches(files, pyarrow.fs.LocalFileSystem(), spec, seed=0, gray=True)
-    state = TrainState(spec, MODEL, seed=0, steps_per_epoch=batches.steps_per_epoch)
+    counts = {"steps_per_epoch": batches.steps_per_epoch, "num_clips": batches.num_clips}
+    state = TrainState(spec, MODEL, seed=0, **counts)
     checkpoint = folder / "state.pt"
     if checkpoint.exists():
         state.load_state_dict(torch.load(checkpoint, weights_only=True))

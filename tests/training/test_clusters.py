@@ -28,7 +28,7 @@ def test_every_sample_is_assigned_to_its_nearest_centre(clip_files, filesystem):
     state = fresh(batches)
     assignments = refit_prototypes(state.module.objective, state.model, batches)
     ids = list(batches.sample_ids)
-    found = assignments.of(ids, torch.device("cpu"))
+    found = assignments.of({"video": ids, "audio": ids}, torch.device("cpu"))
     z = dict(zip(("video", "audio"), embed_batches(state.model, batches.share_of_all(0, 1)), strict=True))
     for modality in ("video", "audio"):
         centre_KD = state.module.objective.prototypes_of(modality)
@@ -39,7 +39,7 @@ def test_every_sample_is_assigned_to_its_nearest_centre(clip_files, filesystem):
 
 def test_a_sample_that_is_not_known_has_no_prototype():
     assignments = Assignments(torch.tensor([], dtype=torch.int64), {"video": torch.tensor([], dtype=torch.int32)})
-    assert assignments.of(["new"], torch.device("cpu"))["video"].tolist() == [-1]
+    assert assignments.of({"video": ["new"]}, torch.device("cpu"))["video"].tolist() == [-1]
 
 
 def test_centres_are_fitted_on_as_many_samples_as_asked_for(clip_files, filesystem):

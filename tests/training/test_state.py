@@ -28,7 +28,8 @@ def batches(clip_files, filesystem):
 
 
 def fresh(batches: ClipBatches, spec: PretrainSpec = SPEC, seed: int = 0) -> TrainState:
-    return TrainState(spec, MODEL, seed=seed, steps_per_epoch=batches.steps_per_epoch)
+    counts = {"steps_per_epoch": batches.steps_per_epoch, "num_clips": batches.num_clips}
+    return TrainState(spec, MODEL, seed=seed, **counts)
 
 
 def reloaded(state: TrainState, batches: ClipBatches, path) -> TrainState:
@@ -286,3 +287,21 @@ def test_compiled_encoders_train_what_plain_ones_train_and_keep_their_names(batc
     for batch in list(batches.epoch(0))[:2]:
         assert train_step(compiled, batch)["loss"] == pytest.approx(train_step(plain, batch)["loss"], rel=1e-4)
     assert compiled.module.state_dict().keys() == plain.module.state_dict().keys()
+
+
+def test_every_clip_of_an_epoch_is_counted_once_whatever_stopped_it(batches, tmp_path):
+    stopped = fresh(batches)
+    for batch in list(batches.epoch(0))[:2]:
+        train_step(stopped, batch)
+    resumed = reloaded(stopped, batches, tmp_path / "state.pt")
+    train_epoch(resumed, batches)
+    seen = [sample_id for batch in batches.epoch(0) for sample_id in batch.sample_ids]
+    expected = [seen.count(sample_id) for sample_id in batches.sample_ids]
+    assert resumed.dynamics.num_seen_N.tolist() == expected
+    assert (resumed.dynamics.mean_log_p_N[resumed.dynamics.num_seen_N > 0] < 0).all()
+
+
+def test_without_decoys_settings_are_what_they_were_before_there_were_any():
+    assert "decoys" not in SPEC.settings()
+    decoys = PretrainSpec(decoys={"share": 0.04}).settings()["decoys"]
+    assert decoys == {"share": 0.04, "max": 1024}

@@ -50,9 +50,19 @@ def test_two_workers_have_the_gradients_of_one(case, folder):
             torch.testing.assert_close(found["buffers"][name], buffer, msg=lambda m, n=name: f"{n}: {m}")
 
 
+@pytest.mark.parametrize("case", script.CASES)
+def test_both_workers_hold_the_dynamics_of_one(case, folder):
+    expected = whole(case)["dynamics"]
+    assert expected["num_seen_N"].tolist() == [1] * script.BATCH_SIZE
+    for rank in range(2):
+        found = torch.load(folder / f"{case}-{rank}.pt")["dynamics"]
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+
+
 def test_micro_batches_have_the_gradients_of_the_whole_batch():
     expected, found = whole("default"), whole("micro batches")
     torch.testing.assert_close(found["loss"], expected["loss"], rtol=1e-9, atol=0)
+    torch.testing.assert_close(found["dynamics"], expected["dynamics"], rtol=1e-6, atol=0)
     assert_same_gradients(found, expected)
 
 

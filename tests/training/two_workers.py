@@ -14,6 +14,7 @@ from mmcsal.models import ModelSpec, build_model
 from mmcsal.models.fusion import FusionClassifier
 from mmcsal.models.heads import ProjectionSpec
 from mmcsal.training.augment import View
+from mmcsal.training.evidence.dynamics import Dynamics
 from mmcsal.training.finetune.classifier import losses_of
 from mmcsal.training.grad_cache import cached_backward
 from mmcsal.training.module import Mmssl
@@ -69,18 +70,20 @@ def assigned(case: str, rows: slice) -> dict[str, torch.Tensor] | None:
 
 
 def gradients(case: str, rows: slice, *, wrap: bool) -> dict:
-    """Loss, gradients and buffers after one backward pass; for a queue, after others have filled it."""
+    """Loss, gradients, buffers and dynamics after one backward pass; for a queue, after others have filled it."""
     module = build(case).train()
     forward = DistributedDataParallel(module, broadcast_buffers=False) if wrap else module
     for seed in (3, 4) if case == "queue" else ():
         forward(*views(rows, seed), None)
     size = CASES[case].get("micro_batch_size")
     if size is not None:
-        loss, _ = cached_backward(module, *views(rows), None, size)
+        loss, parts = cached_backward(module, *views(rows), None, size)
     else:
-        loss, _ = forward(*views(rows), assigned(case, rows))
+        loss, parts = forward(*views(rows), assigned(case, rows))
         loss.backward()
-    return _result(module, loss, wrap=wrap)
+    dynamics = Dynamics(BATCH_SIZE)
+    dynamics.add(torch.arange(BATCH_SIZE)[rows], parts["own_log_p"])
+    return {**_result(module, loss, wrap=wrap), "dynamics": dynamics.state()}
 
 
 def classifier_gradients(rows: slice, *, wrap: bool) -> dict:

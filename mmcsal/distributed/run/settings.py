@@ -15,7 +15,6 @@ from mmcsal.contracts.spec import Spec
 from mmcsal.storage.parquet_files import list_parquet
 from mmcsal.storage.uri import open_uri
 from mmcsal.training.batch_spec import NOT_IN_RESULT
-from mmcsal.training.state import NOT_IN_HASH
 
 Settings = dict[str, Any]
 JUDGED_BY = {"labels", "label_column", "aligned_column", "test_fraction", "probe_c"}  # keys of `evaluate` that tune has
@@ -34,7 +33,7 @@ def of_pretrain(config: RunConfig) -> Settings:
     """A run may go on with other workers, and is not redone for them: they change the last digits alone."""
     return {
         "model": _dump(config.model),
-        "pretrain": config.pretrain.model_dump(mode="json", exclude=NOT_IN_HASH),
+        "pretrain": config.pretrain.settings(),
         "seed": config.seed,
     }
 

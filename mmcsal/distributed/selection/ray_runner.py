@@ -23,6 +23,7 @@ from mmcsal.selection.result import Selection
 from mmcsal.selection.scaleout.buckets import Bucket, join, propose
 from mmcsal.selection.scaleout.neighbors import Neighbors
 from mmcsal.selection.scaleout.parquet_shards import RowGroups, shards_of
+from mmcsal.selection.scaleout.request import GivenAlignment
 from mmcsal.selection.scaleout.shard import Rows, ShardSummary, concat_rows, prepare
 from mmcsal.selection.spec import SelectSpec
 from mmcsal.selection.strategies.classifier import FusedClassifier
@@ -41,6 +42,7 @@ def select_over_ray(
     uris: pa.Table | None = None,
     seed: int = 0,
     classifier: FusedClassifier | None = None,
+    alignment: GivenAlignment | None = None,
     progress: Progress | None = None,
     store: Store | None = None,
 ) -> Selection:
@@ -55,6 +57,7 @@ def select_over_ray(
         columns: `sample_id` and, of `cost`, `weight` and the columns of quotas, what the spec needs.
         uris: columns `sample_id` and `uri`, for the `uri` of the result.
         classifier: trained on the labels so far, for warm-start strategies.
+        alignment: scores of pairs by id, as of `select_pairs`.
         progress: called with the tasks that are done and the tasks known so far.
         store: where buckets that are done are kept, so that a killed selection goes on with the others.
 
@@ -65,7 +68,7 @@ def select_over_ray(
     if not files:
         raise InputError("embeddings: no Parquet files; check the folder, or run `mmcsal embed` first")
     shards = shards_of(sorted(files), filesystem, modalities, salt_of(seed))
-    request = request_of(spec, labeled, columns, seed, classifier)
+    request = request_of(spec, labeled, columns, seed, classifier, alignment)
     selection = select(RayRunner(shards, progress, store), request, seed=seed)
     return selection if uris is None else selection.with_uris(uris)
 

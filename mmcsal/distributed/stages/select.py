@@ -14,7 +14,7 @@ from mmcsal.contracts.progress import Progress
 from mmcsal.contracts.selection import SELECTION
 from mmcsal.distributed.selection.checkpoint import Store
 from mmcsal.distributed.selection.ray_runner import select_over_ray
-from mmcsal.distributed.stages.inputs import embedding_files, manifest_of
+from mmcsal.distributed.stages.inputs import embedding_files, given_alignment, manifest_of
 from mmcsal.evaluation.joins import labeled_samples
 from mmcsal.evaluation.probe import cross_validated, fit_samples
 from mmcsal.labeling.id_file import read_ids
@@ -57,6 +57,7 @@ def select_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict
         columns=columns,
         seed=config.seed,
         classifier=classifier,
+        alignment=given_alignment(config, run_dir, filesystem, files),
         progress=progress,
         store=store,
     )

@@ -31,6 +31,7 @@ from mmcsal.training.data import ClipBatch, ClipBatches
 from mmcsal.training.embed import encode_batches
 from mmcsal.training.epoch import train_epoch
 from mmcsal.training.evaluate import evaluate, measure_centroids
+from mmcsal.training.evidence.table import evidence_by_file
 from mmcsal.training.state import TrainState
 
 BEST_FILE = "best-{:05d}.pt"  # below checkpoints/: the encoders of the best epoch so far
@@ -55,6 +56,7 @@ def train_loop(loop: dict[str, Any]) -> None:
         config.model,
         seed=config.seed,
         steps_per_epoch=batches.steps_per_epoch,
+        num_clips=batches.num_clips,
         device=str(get_device()),
     )
     checkpoint = restored()
@@ -145,12 +147,15 @@ def _keep_best(state: TrainState, run_dir: RunDir) -> None:
 
 
 def _export(state: TrainState, batches: ClipBatches, run_dir: RunDir) -> None:
-    """The encoders of the best or of the last epoch, with their centroids, for the later stages."""
+    """The encoders of the best or of the last epoch, with their centroids, and the evidence, for the later stages."""
     kept_epoch = state.epoch - 1
     if _keeps_best(state):
         kept_epoch = state.best.epoch
         best = io.BytesIO(run_dir.read_bytes("checkpoints", BEST_FILE.format(state.best.epoch)))
         state.encoders.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["model"])
+    assert state.dynamics is not None
+    for path, evidence in evidence_by_file(batches.ids_by_file, batches.partner_id_of, state.dynamics):
+        run_dir.write_part("evidence", path.rsplit("/", 1)[1], evidence)
     compared = measure_centroids(state, batches)
     figures = {f"{name}_{how}": found[name] for how, found in compared.items() for name in COMPARED}
     figures["kept_epoch"] = kept_epoch

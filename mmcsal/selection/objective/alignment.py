@@ -10,7 +10,7 @@ pair above 95% of them. Or against the pool's own pairs (`percentile`), which pu
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numba import njit
@@ -38,6 +38,13 @@ NEUTRAL_R = 0.5  # its r: neither punished (it lies above any sensible threshold
 EXCLUDED = LOWEST  # below every similarity
 STEP_BITS = 9  # similarities inside the near ones count in steps of 512, a 16 thousandth of the largest
 CHUNK_ROWS = 256  # whose similarities stay in the cache
+
+
+class Calibrated(Protocol):
+    """Whatever knows what a score means."""
+
+    @property
+    def r_of_score(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -112,12 +119,15 @@ def mispaired_share(fit: Fit) -> float:
     return min(1.0, 2 * float(below) / float(fit.own_counts.sum()))
 
 
-def threshold_of(mispaired_share: float) -> float:
+def threshold_of(mispaired_share: float, between: tuple[float, float] = MISPAIRED_RANGE) -> float:
     """The r from which a pair counts as aligned: low where pairs are right, high where many are wrong.
 
     With few mispaired samples a high threshold punishes hard classes; with many, a low one lets a third of them pass.
+
+    Args:
+        between: the shares at which the threshold begins to rise, and is highest.
     """
-    low_share, high_share = MISPAIRED_RANGE
+    low_share, high_share = between
     low, high = THRESHOLD_RANGE
     return low + (high - low) * min(max((mispaired_share - low_share) / (high_share - low_share), 0.0), 1.0)
 
@@ -152,9 +162,9 @@ def align_scores(hash_N: np.ndarray, joint_ND: np.ndarray, width_a: int, anchors
     return scores_N
 
 
-def alignment_of(scores_N: np.ndarray, anchors: Anchors) -> np.ndarray:
+def alignment_of(scores_N: np.ndarray, calibrated: Calibrated) -> np.ndarray:
     """The alignment r in [0, 1] of scores, float64 [N]."""
-    return np.where(scores_N == NEUTRAL, NEUTRAL_R, anchors.r_of_score[np.maximum(scores_N, 0)])
+    return np.where(scores_N == NEUTRAL, NEUTRAL_R, calibrated.r_of_score[np.maximum(scores_N, 0)])
 
 
 def confidence(separation: float) -> float:

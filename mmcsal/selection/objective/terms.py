@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 
 from mmcsal.selection.numerics.kernel import FAR, ONE, Kernel, kernel_block, kernel_of, square_distances
-from mmcsal.selection.objective.alignment import Anchors, alignment_of
+from mmcsal.selection.objective.alignment import Anchors, align_scores, alignment_of
 from mmcsal.selection.objective.coverage_parts import CoverageParts
+from mmcsal.selection.objective.pair_scores import KnownScores
 
 AlignForm = Literal["hinge", "discount", "gate", "linear"]
 CHUNK_PICKS = 256
@@ -34,7 +35,7 @@ class Objective:
     """
 
     coverage: CoverageParts
-    anchors: Anchors
+    scores: Anchors | KnownScores  # by which alignment is told
     align_form: AlignForm
     align_threshold: float  # the r from which a pair counts as aligned
     applied_lambda_align: float  # what is left of `lambda_align` after scaling by confidence
@@ -47,9 +48,15 @@ class Objective:
         """What a gain of 1, the coverage of `num_rows` whole rows, is as an integer."""
         return ONE * self.weight_unit * self.coverage.unit * num_rows
 
+    def scores_of(self, hash_N: np.ndarray, joint_ND: np.ndarray, width_a: int) -> np.ndarray:
+        """The alignment scores of rows, int32 [N], as in `align_scores`."""
+        if isinstance(self.scores, KnownScores):
+            return self.scores.of(hash_N)
+        return align_scores(hash_N, joint_ND, width_a, self.scores)
+
     def aligned(self, score_N: np.ndarray) -> np.ndarray:
         """The share of the alignment bonus that each row earns, float64 in [0, 1]."""
-        r_N = alignment_of(score_N, self.anchors)
+        r_N = alignment_of(score_N, self.scores)
         if self.align_form == "linear":
             return r_N
         if self.align_form == "gate":

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmcsal.selection.objective.alignment import align_scores
 from mmcsal.selection.objective.coverage_parts import largest_kernels, square_blocks, stacked
 from mmcsal.selection.objective.density_weights import row_weights
 from mmcsal.selection.objective.terms import discounted
@@ -104,7 +103,7 @@ def route(rows: Rows, plan: Plan) -> list[Bucket]:
         ids=ids,
         hash_N=hash_N,
         joint_ND=joint_ND,
-        score_N=align_scores(hash_N, joint_ND, rows.width_a, plan.objective.anchors),
+        score_N=plan.objective.scores_of(hash_N, joint_ND, rows.width_a),
         cell_N=cell_N,
         weight_N=row_weights(hash_N, joint_ND, plan.attributes, plan.tempering).astype(np.int32),
         cover_NU=largest_kernels(joint_ND, plan.labeled_LD, plan.objective.coverage),

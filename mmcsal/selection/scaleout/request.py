@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.contracts.ids import hash_ids
+from mmcsal.contracts.ids import hash_ids, places_of_hashes
 from mmcsal.contracts.table import check_unique_ids
 from mmcsal.selection.objective.constraints import (
     UNLIMITED,
@@ -19,6 +19,7 @@ from mmcsal.selection.objective.constraints import (
     quota_codes,
 )
 from mmcsal.selection.objective.density_weights import normalised
+from mmcsal.selection.objective.pair_scores import PairScores
 from mmcsal.selection.scaleout.shard import NUM_NAMED
 from mmcsal.selection.spec import SelectSpec, TotalCost
 from mmcsal.selection.strategies import WarmStart
@@ -36,6 +37,15 @@ class Request:
     labeled: tuple[str, ...] = ()
     columns: pa.Table | None = None  # sample_id, and of `cost`, `weight` and the columns of quotas what there is
     classifier: FusedClassifier | None = None  # of the labels so far, for warm-start strategies
+    alignment: "GivenAlignment | None" = None  # scores of pairs that were made before selection
+
+
+@dataclass(frozen=True)
+class GivenAlignment:
+    """Scores of pairs by id, and those of pairs that do not belong together."""
+
+    sample_ids: Sequence[str]
+    scores: PairScores
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class Pool:
     roles: SampleRoles
     attributes: Attributes
     limits: BatchLimits
+    pair_scores: PairScores | None = None  # where alignment is told by them
 
     @property
     def num_covering(self) -> int:
@@ -107,7 +118,25 @@ def make_pool(request: Request, hash_N: np.ndarray) -> Pool:
     check_quotas(
         _keys(spec), min_G, max_G, attributes.code_NQ, is_open_N, is_forced_N, num_picks, cost_N is None
     )  # fmt: skip
-    return Pool(hash_N, roles, attributes, BatchLimits(budget, num_picks, min_G, max_G))
+    return Pool(hash_N, roles, attributes, BatchLimits(budget, num_picks, min_G, max_G), _pair_scores(request, hash_N))
+
+
+def _pair_scores(request: Request, hash_N: np.ndarray) -> PairScores | None:
+    """The scores that were given, in the order of the pool; None where the spec or the caller wants none.
+
+    Raises:
+        InputError: the spec asks for some, and there are none.
+    """
+    given = request.alignment
+    if given is None and request.spec.align_score == "evidence":
+        raise InputError(
+            "select.align_score: evidence needs what training has seen of the pairs, with decoys "
+            "(pretrain.decoys.share above 0), or `alignment`; there is none, use align_score=auto"
+        )
+    if given is None or not request.spec.uses_evidence:
+        return None
+    place_N = places_of_hashes(hash_N, hash_ids(given.sample_ids, salt=request.salt))
+    return PairScores(np.append(given.scores.score_N, np.nan)[place_N], given.scores.null_M)
 
 
 def check_classifier(request: Request, widths: tuple[int, int]) -> None:

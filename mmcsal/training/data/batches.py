@@ -10,6 +10,7 @@ from mmcsal.training.batch_spec import BatchSpec
 from mmcsal.training.data.index import ClipIndex, read_index
 from mmcsal.training.data.order import Lanes, cut_lanes, epoch_order, place_pairs
 from mmcsal.training.data.reading import ClipBatch, ClipReader
+from mmcsal.training.evidence.decoys import choose_decoys
 
 CHUNK_CLIPS = 256  # of a fixed sample or a share, read at a time
 
@@ -45,6 +46,8 @@ class ClipBatches:
         self._index = read_index(files, filesystem, only)
         is_trained_N = _is_trained(self._index, spec, held_out)
         self._trained, self._held_out = self._index.where(is_trained_N), self._index.where(~is_trained_N)
+        ids_of = [partition.sample_id_N for partition in self._index.partitions]
+        self._partner_of = choose_decoys(ids_of, self._trained, spec.decoy_spec)
         self._lanes = cut_lanes(spec, int(is_trained_N.sum()), self.clip_bytes, num_workers)
         cache_bytes = max(spec.cache_bytes, _fewest_cached_bytes(self._index, self._lanes, num_workers))
         self._reader = ClipReader(self._index.partitions, filesystem, cache_bytes=cache_bytes, gray=gray)
@@ -82,6 +85,21 @@ class ClipBatches:
         """The ids of the clips that no epoch holds, in the order of their shares."""
         return [str(i) for p, at in zip(self._index.partitions, self._held_out, strict=True) for i in p.sample_id_N[at]]
 
+    @property
+    def partner_id_of(self) -> dict[str, str]:
+        """The decoys, each with the sample whose sound an epoch gives it."""
+        found = {}
+        for partition, partner_N in self._partner_of.items():
+            ids_N = self._index.partitions[partition].sample_id_N
+            decoys = np.flatnonzero(partner_N != np.arange(len(ids_N)))
+            found |= {str(ids_N[at]): str(ids_N[partner_N[at]]) for at in decoys}
+        return found
+
+    @property
+    def ids_by_file(self) -> dict[str, np.ndarray]:
+        """`sample_ids`, cut by the path of the file that each lies in."""
+        return {partition.path: partition.sample_id_N for partition in self._index.partitions}
+
     def order(self, epoch: int) -> np.ndarray:
         """The clips of one epoch, int64 [steps, B, 2]: see `epoch_order`."""
         return epoch_order(self._trained, self._lanes, seed=self._seed, epoch=epoch)
@@ -101,7 +119,7 @@ class ClipBatches:
         rows = slice(rank * share, (rank + 1) * share)
         order = self.order(epoch)
         for step in range(first_step, self.steps_per_epoch):
-            yield self._reader.batch(order[step, rows], rows, self.batch_size)
+            yield self._reader.batch(order[step, rows], rows, self.batch_size, self._partner_of)
 
     def fixed_sample(self, num_clips: int, *, chunk: int = CHUNK_CLIPS) -> Iterator[ClipBatch]:
         """Up to `num_clips` clips, in chunks: the same ones in every run over a corpus.

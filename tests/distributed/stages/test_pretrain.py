@@ -19,6 +19,7 @@ from ray.train import ScalingConfig
 from cluster.local_cluster import LOSS_SETTINGS
 from mmcsal.config import RunConfig, load_config
 from mmcsal.contracts.errors import MmcsalError
+from mmcsal.contracts.evidence import EVIDENCE
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.distributed.cluster.errors import mmcsal_error_in
 from mmcsal.distributed.cluster.retries import with_retries
@@ -30,7 +31,10 @@ from tests.distributed.figures import figures_of_epoch
 from tests.training.clips import make_clips
 
 IDS = [f"s{i}" for i in range(40)]
-SETTINGS = ["model.video.frame_size_px=16", "pretrain={epochs: 4, batch_size: 8, eval_samples: 24}"]
+SETTINGS = [
+    "model.video.frame_size_px=16",
+    "pretrain={epochs: 4, batch_size: 8, eval_samples: 24, decoys: {share: 0.1}}",
+]
 
 
 def new_run(path: Path, *overrides: str) -> tuple[RunConfig, RunDir]:
@@ -54,6 +58,10 @@ def pretrain(config: RunConfig, run_dir: RunDir, losses: list[BaseException] | N
 
 def encoders(run_dir: RunDir) -> dict[str, torch.Tensor]:
     return torch.load(run_dir.path("checkpoints", "encoders.pt"), weights_only=True)["model"]
+
+
+def evidence(run_dir: RunDir) -> list[dict]:
+    return run_dir.dataset("evidence", EVIDENCE).to_table().to_pylist()
 
 
 def train_workers() -> list[int]:
@@ -113,6 +121,18 @@ def test_labels_are_reported_and_prototypes_stand_beside_the_shift(undisturbed):
     assert kept["kept_epoch"] == best_epoch(run_dir)
 
 
+def test_the_evidence_lies_in_parts_as_the_clips_do(undisturbed):
+    run_dir = undisturbed[1]
+    assert run_dir.parts("evidence") == run_dir.parts("clips")
+    rows = evidence(run_dir)
+    assert sorted(row["sample_id"] for row in rows) == sorted(IDS)
+    decoys = [row for row in rows if row["is_decoy"]]
+    assert len(decoys) == 6, "two of each partition"
+    assert {row["sample_id"] for row in decoys} == {row["partner_id"] for row in decoys}
+    assert all(row["num_seen"] <= 4 and row["mean_log_p"] < 0 for row in rows if row["num_seen"])
+    assert sum(row["num_seen"] for row in rows) == 4 * 40
+
+
 def best_epoch(run_dir: RunDir) -> int:
     rows = run_dir.dataset("metrics").to_table().to_pylist()
     losses = {row["epoch"]: row["value"] for row in rows if row["name"] == "eval_loss" and (row["epoch"] or 0) >= 0}
@@ -133,6 +153,7 @@ def test_a_worker_that_dies_in_an_epoch_goes_on_from_its_last_step_and_nothing_d
     assert len(losses) == 1
     expected, found = encoders(undisturbed[1]), encoders(run_dir)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert evidence(run_dir) == evidence(undisturbed[1])
     figures, of_undisturbed = last_epoch(run_dir)[1], last_epoch(undisturbed[1])[1]
     timed = {"steps_per_s", "data_wait_share", "measure_s"}
     assert {k: v for k, v in figures.items() if k not in timed} == {
