@@ -4,8 +4,8 @@ Every input is of `hostile_inputs` or `hostile_media`. A command is tried in a f
 by a user without rights; the media are tried together, in one corpus, by one `mmcsal ingest` on Ray. Harm is: a file
 made, changed or removed outside the run directory of the command; a byte sent to the network; a secret told; more than
 2 GiB of memory; more than 60 s; a traceback; an exit code that is not documented; anything in a run directory that a
-refused command has changed or taken away (what a stage that fails tells of itself is not that); a sample that is
-neither clip nor reject.
+refused command has made, changed or taken away (what a stage tells of itself that began and failed is not that); a
+sample that is neither clip nor reject.
 With root the commands run as `nobody`, without a network (any packet is seen) and with no view of root's home; without
 root as this user, and what could not be watched is told.
 """
@@ -34,6 +34,8 @@ MEMORY_LIMIT_BYTES = 2 * 2**30
 NOBODY = 65534
 NUM_WANTED, NUM_WANTED_QUICK = 200, 60
 DOCUMENTED = {0, 2, 3, 4}  # 1 is "anything else", which no input may be
+# What a run tells of its last command; a report that could not be made again is there, but no longer called complete.
+TOLD = frozenset({".lock", "status.json", "report/_STARTED.json", "report/_COMMITTED.json"})
 LINK = "watched"  # where packets would leave by
 INSIDE = "MMCSAL_HOSTILE_INSIDE"
 
@@ -176,7 +178,7 @@ def _try(case: Case, scene: Scene, limit_s: float = LIMIT_S, may_change: bool = 
         outcome.harms.append(f"{memory_bytes / 2**30:.1f} GiB of memory")
     if changed := _difference(outside, _tree(scene.outside)):
         outcome.harms.append(f"outside: {changed}")
-    if outcome.refused and not may_change and (changed := _lost(inside, _tree(run_dir))):
+    if outcome.refused and not may_change and (changed := _difference(inside, _tree(run_dir), TOLD)):
         outcome.harms.append(f"a refused command changed {changed}")
     if _packets() != sent:
         outcome.harms.append("it sent packets")
@@ -258,18 +260,9 @@ def _tree(folder: Path) -> dict[str, str]:
     return found
 
 
-def _difference(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Paths that came, went or changed."""
-    return [p for p in sorted(before.keys() | after.keys()) if before.get(p) != after.get(p)][:5]
-
-
-def _lost(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Paths that went or changed; not what a run tells of its last command.
-
-    A report that could not be made again is still there, but no longer called complete.
-    """
-    told = {".lock", "status.json", "report/_COMMITTED.json"}
-    return [p for p in sorted(before) if before[p] != after.get(p) and p not in told][:5]
+def _difference(before: dict[str, str], after: dict[str, str], told: frozenset[str] = frozenset()) -> list[str]:
+    """Paths that came, went or changed, but for those that are `told` of."""
+    return [p for p in sorted(before.keys() | after.keys()) if before.get(p) != after.get(p) and p not in told][:5]
 
 
 def _packets() -> int:
