@@ -40,6 +40,7 @@ def check_inputs(config: RunConfig, run_dir: RunDir, steps: Sequence[PlannedStag
             case facts if facts is SELECT:
                 _check_select(config, run_dir)
             case facts if facts in (EVALUATE, TUNE):
+                _num_embedded(config, run_dir)  # reads what the files say of themselves
                 _check_labels(config, config.evaluate, "evaluate")
             case facts if facts is FINETUNE:
                 _check_labels(config, config.finetune, "finetune")
