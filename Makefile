@@ -52,6 +52,7 @@ bench: install
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.decode
 	$(BIN)/python -m benchmarks.fuzz
+	$(BIN)/python -m benchmarks.hostile
 	$(BIN)/python -m benchmarks.media
 	$(BIN)/python -m benchmarks.mmssl
 	$(BIN)/python -m benchmarks.pretrain

@@ -1,11 +1,11 @@
 """What hostile files and slipped commands do to mmcsal: more than two hundred of them, over all commands and stages.
 
-Every input is of `hostile_inputs` or `hostile_media`. A command is tried in a fork of this process (imports are shared)
-by a user without rights; the media are tried together, in one corpus, by one `mmcsal ingest` on Ray. Harm is: a file
-made, changed or removed outside the run directory of the command; a byte sent to the network; a secret told; more than
-2 GiB of memory; more than 60 s; a traceback; an exit code that is not documented; anything in a run directory that a
-refused command has changed or taken away (what a stage that fails tells of itself is not that); a sample that is
-neither clip nor reject.
+Every input is of `hostile_inputs`, `hostile_media` or `hostile_stages`. A command is tried in a fork of this process
+(imports are shared) by a user without rights; the media are tried together, in one corpus, by one `mmcsal ingest` on
+Ray. Harm is: a file made, changed or removed outside the run directory of the command; a byte sent to the network; a
+secret told; more than 2 GiB of memory; more than 60 s; a traceback; an exit code that is not documented; anything in a
+run directory that a refused command has made, changed or taken away (what a stage tells of itself that began and failed
+is not that); a sample that is neither clip nor reject.
 With root the commands run as `nobody`, without a network (any packet is seen) and with no view of root's home; without
 root as this user, and what could not be watched is told.
 """
@@ -20,12 +20,14 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.hostile_inputs import NAMES, SECRET, Case, Scene, cases, check_names, prepare
 from benchmarks.hostile_media import SETTINGS, outcomes_of
+from benchmarks.hostile_stages import first_case, later_cases
 from benchmarks.outcome import arguments as benchmark_arguments
 from benchmarks.outcome import finish
 
@@ -34,6 +36,10 @@ MEMORY_LIMIT_BYTES = 2 * 2**30
 NOBODY = 65534
 NUM_WANTED, NUM_WANTED_QUICK = 200, 60
 DOCUMENTED = {0, 2, 3, 4}  # 1 is "anything else", which no input may be
+# What a run tells of its last command. An attempt that failed is begun beside the one that counts; a report that could
+# not be made again is there, but no longer called complete.
+TOLD = {".lock", "status.json", "_STARTED.json", "report/_COMMITTED.json"}
+FOLDER = "folder"
 LINK = "watched"  # where packets would leave by
 INSIDE = "MMCSAL_HOSTILE_INSIDE"
 
@@ -68,6 +74,7 @@ def main() -> None:
         prepare(scene)
         _give_to_nobody(folder)
         outcomes = [*_base(scene), *_tried(scene, args.quick), *_media(scene)]
+        outcomes += [] if args.quick else _stages(scene)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _finish(outcomes, has_network_watch, args)
@@ -176,7 +183,7 @@ def _try(case: Case, scene: Scene, limit_s: float = LIMIT_S, may_change: bool = 
         outcome.harms.append(f"{memory_bytes / 2**30:.1f} GiB of memory")
     if changed := _difference(outside, _tree(scene.outside)):
         outcome.harms.append(f"outside: {changed}")
-    if outcome.refused and not may_change and (changed := _lost(inside, _tree(run_dir))):
+    if outcome.refused and not may_change and (changed := _difference(inside, _tree(run_dir), TOLD)):
         outcome.harms.append(f"a refused command changed {changed}")
     if _packets() != sent:
         outcome.harms.append("it sent packets")
@@ -254,22 +261,16 @@ def _tree(folder: Path) -> dict[str, str]:
         elif path.is_file():
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         else:
-            found[name] = "folder or other"
+            found[name] = FOLDER if path.is_dir() else "other"
     return found
 
 
-def _difference(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Paths that came, went or changed."""
-    return [p for p in sorted(before.keys() | after.keys()) if before.get(p) != after.get(p)][:5]
-
-
-def _lost(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Paths that went or changed; not what a run tells of its last command.
-
-    A report that could not be made again is still there, but no longer called complete.
-    """
-    told = {".lock", "status.json", "report/_COMMITTED.json"}
-    return [p for p in sorted(before) if before[p] != after.get(p) and p not in told][:5]
+def _difference(before: dict[str, str], after: dict[str, str], told: Collection[str] = ()) -> list[str]:
+    """Paths that came, went or changed, but for files that are `told` of by path or by name, and their new folders."""
+    changed = [path for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]
+    if told:
+        changed = [path for path in changed if path in before or after[path] != FOLDER]
+    return [path for path in changed if path not in told and os.path.basename(path) not in told][:5]
 
 
 def _packets() -> int:
@@ -304,8 +305,17 @@ def _media(scene: Scene) -> list[Outcome]:
     run_dir = scene.folder / "ingested"
     ingest = Case("media", "ingest", lambda s, _: ["ingest", "--run-dir", str(run_dir), *SETTINGS], cwd=scene.corpus)
     ran = _try(ingest, scene, limit_s=600, may_change=True)
+    scene.base = run_dir
     found = outcomes_of(run_dir, scene.corpus, scene.outside)
     return [ran, *(Outcome(Case(k, n, _nothing), 3 if is_reject else 0, harms=h) for k, n, is_reject, h in found)]
+
+
+def _stages(scene: Scene) -> list[Outcome]:
+    """What training, embedding and the commands beside them make of what others have written."""
+    trained = _try(first_case(scene.base), scene, limit_s=600, may_change=True)
+    if trained.code != 0:
+        raise RuntimeError(f"the training that others begin with: {trained.said[-2000:]}")
+    return [trained, *(_try(case, scene) for case in later_cases(scene))]
 
 
 def _nothing(scene: Scene, run_dir: Path) -> list[str]:

@@ -121,7 +121,7 @@ def _select(*more: str) -> Command:
     ]
 
 
-def _on_run(name: str, *more: str) -> Command:
+def on_run(name: str, *more: str) -> Command:
     return lambda scene, run_dir: [name, "--run-dir", str(run_dir), *more]
 
 
@@ -164,17 +164,17 @@ def _command_lines(scene: Scene) -> Iterator[Case]:
     for value in VALUES:
         yield Case(kind, f"--budget {value!r}", _select("--budget", value), from_base=True)
     for value in VALUES[:6]:
-        yield Case(kind, f"--corpus {value!r}", _on_run("ingest", "--corpus", value))
+        yield Case(kind, f"--corpus {value!r}", on_run("ingest", "--corpus", value))
         yield Case(kind, f"--run-dir {value!r}", lambda scene, run_dir, v=value: ["report", "--run-dir", v])
-        yield Case(kind, f"--redo {value!r}", _on_run("report", "--check", "--redo", value), from_base=True)
-        labels = _on_run("next-round", "--budget", "2", "--labels", value)
+        yield Case(kind, f"--redo {value!r}", on_run("report", "--check", "--redo", value), from_base=True)
+        labels = on_run("next-round", "--budget", "2", "--labels", value)
         yield Case(kind, f"--labels {value!r}", labels, from_base=True)
     for override in OVERRIDES:
         yield Case(kind, override[:60], _select(override), from_base=True)
     for words in WORDS:
         yield Case(kind, " ".join(words), lambda scene, run_dir, w=words: w)
     for url in URLS:
-        yield Case("secrets", f"corpus {url[:8]}", _on_run("ingest", "--corpus", url))
+        yield Case("secrets", f"corpus {url[:8]}", on_run("ingest", "--corpus", url))
         yield Case("secrets", f"run dir {url[:8]}", lambda scene, run_dir, u=url: ["report", "--run-dir", u])
         yield Case("secrets", f"endpoint {url[:8]}", _select(f"storage.endpoint_url={url}"), from_base=True)
 
@@ -222,7 +222,7 @@ def _configurations(scene: Scene) -> Iterator[Case]:
     for name, content in CONFIGURATIONS.items():
         spoil = _file("../given.yaml", content)
         yield Case("configuration", name, _select("--config", str(given)), spoil)
-        yield Case("saved configuration", name, _on_run("report"), _file("config.yaml", content))
+        yield Case("saved configuration", name, on_run("report"), _file("config.yaml", content))
 
 
 # --- files that options name ---
@@ -256,14 +256,18 @@ def _named_files(scene: Scene) -> Iterator[Case]:
     names = [*_given_files(scene), "pipe.csv", "pipe.parquet", "pickled.parquet", "missing.csv", "."]
     for name in names:
         path = str(scene.given / name)
-        yield Case("labels", name, _on_run("next-round", "--budget", "2", "--labels", path), from_base=True)
+        yield Case("labels", name, on_run("next-round", "--budget", "2", "--labels", path), from_base=True)
+        for command in ("evaluate", "tune"):
+            given = ("--embeddings", str(scene.embeddings), "--labels", path)
+            yield Case("labels", f"{command} {name}", on_run(command, "--check", *given))
+        yield Case("labels", f"finetune {name}", on_run("finetune", "--check", "--labels", path), from_base=True)
         yield Case("lists of ids", name, _select(f"select.include={path}"), from_base=True)
         if name not in ("devices.csv", "up.csv", "formula.csv", "times.csv"):  # those are media: see there
-            yield Case("manifests", name, _on_run("ingest", "--corpus", path))
-    yield Case("configuration", "a pipe", _on_run("ingest", "--check", "--config", str(scene.given / "pipe.yaml")))
+            yield Case("manifests", name, on_run("ingest", "--corpus", path))
+    yield Case("configuration", "a pipe", on_run("ingest", "--check", "--config", str(scene.given / "pipe.yaml")))
     for name in ("fake.parquet", "short.parquet", "pickle.parquet", "pickled.parquet", "pipe.parquet"):
         more = ("--check", "--budget", "2", "--embeddings", str(scene.given / name))
-        yield Case("embeddings", name, _on_run("select", *more))
+        yield Case("embeddings", name, on_run("select", *more))
 
 
 # --- run directories ---
@@ -276,15 +280,15 @@ def pickled_column(scene: Scene, columns: dict[str, list], name: str) -> pa.Tabl
     return pa.table(columns | {name: pa.ExtensionArray.from_storage(PickledType(), evil)})
 
 
-def _part(run_dir: Path, folder: str) -> Path:
+def part_of(run_dir: Path, folder: str) -> Path:
     return next(iter(sorted((run_dir / folder).rglob("*.parquet"))))
 
 
-def _with_pickle(folder: str, column: str) -> Callable[[Scene, Path], object]:
+def spoiled_part(folder: str, column: str) -> Callable[[Scene, Path], object]:
     def spoil(scene: Scene, run_dir: Path) -> None:
         (run_dir / folder).mkdir(exist_ok=True)
         path = (
-            _part(run_dir, folder)
+            part_of(run_dir, folder)
             if any((run_dir / folder).rglob("*.parquet"))
             else run_dir / folder / "part-00000.parquet"
         )
@@ -324,11 +328,11 @@ def _pipe(name: str) -> Callable[[Scene, Path], object]:
 
 
 def _no_part(folder: str) -> Callable[[Scene, Path], object]:
-    return lambda scene, run_dir: _part(run_dir, folder).unlink()
+    return lambda scene, run_dir: part_of(run_dir, folder).unlink()
 
 
 def _cut(folder: str) -> Callable[[Scene, Path], object]:
-    return lambda scene, run_dir: _part(run_dir, folder).write_bytes(_part(run_dir, folder).read_bytes()[:100])
+    return lambda scene, run_dir: part_of(run_dir, folder).write_bytes(part_of(run_dir, folder).read_bytes()[:100])
 
 
 SPOILED: dict[str, Callable[[Scene, Path], object]] = {
@@ -359,9 +363,9 @@ SPOILED: dict[str, Callable[[Scene, Path], object]] = {
     "marker is a list": _marker("selection", "_COMMITTED.json", "[1]"),
     "marker is a number": _marker("report", "_COMMITTED.json", "7"),
     "marker nests": _marker("selection", "_COMMITTED.json", "[" * 100_000),
-    "pickled rejects": _with_pickle("rejects", "reason"),
-    "pickled selection": _with_pickle("selection", "reason"),
-    "pickled metrics": _with_pickle("metrics", "name"),
+    "pickled rejects": spoiled_part("rejects", "reason"),
+    "pickled selection": spoiled_part("selection", "reason"),
+    "pickled metrics": spoiled_part("metrics", "name"),
     "no selection": _no_part("selection"),
     "selection is cut": _cut("selection"),
     "no candidates": _no_part("candidates"),
@@ -370,8 +374,8 @@ SPOILED: dict[str, Callable[[Scene, Path], object]] = {
 
 def _run_directories(scene: Scene) -> Iterator[Case]:
     for name, spoil in SPOILED.items():
-        yield Case("run directory: report", name, _on_run("report", "--redo", "report"), spoil)
-        yield Case("run directory: status", name, _on_run("status"), spoil)
+        yield Case("run directory: report", name, on_run("report", "--redo", "report"), spoil)
+        yield Case("run directory: status", name, on_run("status"), spoil)
         yield Case("run directory: check", name, _select("--budget", str(BUDGET)), spoil)
 
 
@@ -380,7 +384,7 @@ def check_names(scene: Scene) -> list[str]:
     harms = []
     with (scene.base / "report" / "selection.csv").open(encoding="utf-8-sig", newline="") as file:
         cells = [row["sample_id"] for row in csv.DictReader(file)]
-    picked = pq.read_table(_part(scene.base, "selection"))["sample_id"].to_pylist()
+    picked = pq.read_table(part_of(scene.base, "selection"))["sample_id"].to_pylist()
     if [plain(cell) for cell in cells] != picked:
         harms.append("selection.csv has other rows than the selection")
     harms += [f"a formula: {c!r}" for c in cells if c.lstrip("\t\r\n").startswith(("=", "+", "-", "@"))]

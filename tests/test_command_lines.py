@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -76,15 +77,9 @@ def tree_of(root: Path) -> str:
     return hashlib.blake2b(repr(content).encode()).hexdigest()
 
 
-@settings(
-    max_examples=NUM_EXAMPLES,
-    deadline=None,
-    derandomize="MMCSAL_FUZZ_EXAMPLES" not in os.environ,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(line=lines)
-def test_a_slip_is_told_in_a_line_and_changes_nothing(place, monkeypatch, capsys, line):
-    """What `--check` refuses is refused without it, before anything is written: else Ray would start, and be seen."""
+@pytest.fixture
+def tell(place, monkeypatch, capsys):
+    """Runs a command line; what `--check` refuses is refused without it, before Ray would start and be seen."""
     monkeypatch.chdir(place)
     before = tree_of(place)
 
@@ -104,9 +99,45 @@ def test_a_slip_is_told_in_a_line_and_changes_nothing(place, monkeypatch, capsys
         assert tree_of(place) == before
         return code
 
-    if line[0] == "status":
-        run(*line)
-        return
-    code = run(*line, "--check")
-    if code:
-        assert run(*(word for word in line if word != "--check")) == code
+    def run_both(line: list[str]) -> None:
+        if line[0] == "status":
+            run(*line)
+            return
+        code = run(*line, "--check")
+        if code:
+            assert run(*(word for word in line if word != "--check")) == code
+
+    return run_both
+
+
+@settings(
+    max_examples=NUM_EXAMPLES,
+    deadline=None,
+    derandomize="MMCSAL_FUZZ_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(line=lines)
+def test_slips_are_told_in_a_line_and_change_nothing(tell, line):
+    tell(line)
+
+
+@pytest.mark.parametrize("slipped", ["--corpus", "--run-dir", "--config", "seed=", "select.include=", "corpus="])
+def test_each_slip_alone_is_told_in_a_line_and_changes_nothing(tell, slipped):
+    """Of several slips in a line the first that is found hides the others."""
+    for slip in SLIPS:
+        words = [slipped + slip] if slipped.endswith("=") else [slipped, slip]
+        command = ["ingest"] if "corpus" in slipped else ["select", "--embeddings", "e", "--budget", "3"]
+        tell([*command, *([] if slipped == "--run-dir" else ["--run-dir", "r"]), *words])
+
+
+@pytest.mark.parametrize("name", ["p1 #2", "no", "x:", "1:30", "[1", "{a: 1, a: 2}", "a, b", "#x"])
+def test_an_option_means_what_is_typed(place, monkeypatch, capsys, name):
+    monkeypatch.chdir(place)
+    given_to = {"corpus": "--corpus", "run_dir": "--run-dir"}
+    words = ["run", "--print-config", *(word for option in given_to.values() for word in (option, name))]
+    monkeypatch.setattr(sys, "argv", ["mmcsal", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    told = yaml.safe_load(capsys.readouterr().out)
+    assert os.path.abspath(told["run_dir"]) == told["corpus"]["path"] == str(place / name)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,11 @@ def test_a_missing_file_and_a_broken_file(tmp_path):
     assert "not YAML" in refused(path=str(tmp_path / "broken.yaml"))
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     assert "not YAML" in refused(path=str(tmp_path / "bytes.yaml"))
+
+
+def test_a_pipe_is_no_configuration_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    assert "is no regular file" in refused(path=str(tmp_path / "pipe.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from mmcsal.media.spec import MediaSpec
 NUM_IN_FLIGHT = 2
 NUM_CRASHES_ALLOWED = 1
 START_TIMEOUT_S = 120.0
+PARTING_S = 10.0  # from closing its socket to its end: gigabytes take time to be freed
 Request = tuple[Source | MediaError, int]  # and how often it has crashed the child
 PROGRAM = "from mmcsal.media.guard.child import serve; serve({fd})"
 # -I: neither the working folder nor the environment says where modules lie; the worker does, before any is loaded.
@@ -96,10 +97,19 @@ class DecodeProcess:
         except WireError as error:
             problem = MediaError(Reason.CRASH, f"the decoder process answered with what is no clip: {error}")
         except (EOFError, OSError):
-            code = self._child.wait() if self._child else None
-            problem = MediaError(Reason.CRASH, f"the decoder process died ({self._how(code)})")
+            problem = MediaError(Reason.CRASH, f"the decoder process died ({self._how(self._exit_status())})")
         self.last_decode_s = time.perf_counter() - begun_s
         return problem
+
+    def _exit_status(self) -> int | None:
+        """Of a child that has closed its socket; one that lives on all the same is killed."""
+        if self._child is None:
+            return None
+        try:
+            return self._child.wait(PARTING_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            return self._child.wait()
 
     def _how(self, code: int | None) -> str:
         """What an exit status means: -11 is the signal SIGSEGV."""

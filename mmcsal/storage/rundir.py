@@ -336,8 +336,10 @@ class RunDir:
         """Asks the object store once, so that what is down is told at once.
 
         Raises:
-            InputError: the object store does not answer, or refuses; within seconds.
+            InputError: the object store does not answer, or refuses; within seconds. Or it is a file here.
         """
+        if self.is_local and os.path.exists(self.root) and not os.path.isdir(self.root):
+            raise InputError(f"run directory {self.uri} is no folder; give another --run-dir")
         if not self.is_local:
             check_reachable(self.uri, self.storage, what="run directory")
 

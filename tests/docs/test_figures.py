@@ -115,6 +115,12 @@ def _faults(record: Record) -> list[str]:
     return [f"{record['num_survived']} survived", f"after {max(s for *_, s in record['recovery_s']):.0f} s"]
 
 
+def _hostile(record: Record) -> list[str]:
+    assert record["as_nobody"]
+    assert record["network_watched"]
+    return [f"{record['num_tried']} tried, {record['num_harmed']} harm"]
+
+
 # What each row must say of its record, by script and the beginning of the claim.
 FIGURES: dict[tuple[str, str], Callable[[Record], list[str]]] = {
     ("ingest", "ingest runs"): _ingest,
@@ -127,6 +133,7 @@ FIGURES: dict[tuple[str, str], Callable[[Record], list[str]]] = {
     ("scale", "a million"): _scale,
     ("pretrain", "a training step"): _pretrain,
     ("faults", "of 41 faults"): _faults,
+    ("hostile", "of more than 200"): _hostile,
 }
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -142,6 +143,24 @@ def test_rejects_name_the_object_and_nothing_else_is_lost(upload, bucket, storag
     ]
     assert [results[i].detail.split(": ")[0] for i in (0, 2, 6)] == [missing, denied, f"s3://{bucket}/missing.wav"]
     assert not any("/proc/" in r.detail for r in results if isinstance(r, MediaError))
+
+
+def test_an_object_that_was_replaced_since_the_scan_is_a_reject(upload, bucket, storage, clip_path):
+    """Size and time of change are what a listing tells: another object of the same size has another time."""
+    content = clip_path.read_bytes()
+    for name in ("corpus/larger.mp4", "corpus/same.mp4", "corpus/later.mp4"):
+        upload(name, content)
+    scan = build_manifest(FolderSpec(path=f"s3://{bucket}/corpus"), storage)
+    assert scan["content_hash"].null_count == 0
+    sources = [Source(row["sample_id"], row["uri"], content_hash=row["content_hash"]) for row in scan.to_pylist()]
+    assert reasons(decode(sources, storage)) == ["clip"] * 3
+    upload("corpus/larger.mp4", content + b"more")
+    time.sleep(1.1)  # hashes hold whole seconds
+    upload("corpus/later.mp4", content)
+    results = dict(zip(scan["sample_id"].to_pylist(), decode(sources, storage), strict=True))
+    assert isinstance(results.pop("same.mp4"), Clip)
+    assert reasons(list(results.values())) == [Reason.CHANGED] * 2
+    assert all("scan the corpus again" in result.detail for result in results.values())
 
 
 def test_a_decoder_that_names_its_file_is_made_to_name_the_object(upload, storage):

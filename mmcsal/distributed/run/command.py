@@ -22,7 +22,7 @@ from mmcsal.distributed.cluster.session import cluster_address, ray_session
 from mmcsal.distributed.run.corpus_check import describe_corpus
 from mmcsal.distributed.run.execute import run_stages
 from mmcsal.distributed.run.plan import plan
-from mmcsal.distributed.run.preflight import check_inputs
+from mmcsal.distributed.run.preflight import check_corpus, check_inputs
 from mmcsal.distributed.run.stages import BESIDE, PIPELINE, ray_stages
 from mmcsal.distributed.run.status import Status
 from mmcsal.redaction import redacted
@@ -91,7 +91,9 @@ def execute_stages(config: RunConfig, names: Sequence[str], redo: str | None) ->
     run_dir = RunDir(config.run_dir, config.storage)
     run_dir.check_reachable()
     if not run_dir.is_held():  # else it is for the lock to say so
-        check_inputs(config, run_dir, plan(config, run_dir, names, redo))
+        steps = plan(config, run_dir, names, redo)
+        check_inputs(config, run_dir, steps)
+        check_corpus(config, steps)
     if cluster_address(config.cluster) is None:  # before anything is started
         _possible_requests(config, names, capacity(config.cluster))
     with run_dir.locked() as check_lock:

@@ -15,7 +15,7 @@ from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.progress import Progress
 from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import check_unique_ids, conform
-from mmcsal.datasets import read_corpus
+from mmcsal.datasets import Scan, read_corpus
 from mmcsal.distributed.cluster.resources import capacity, resource_request
 from mmcsal.distributed.workers.ingest import IngestWorker
 from mmcsal.distributed.workers.map_partitions import run_partitions
@@ -35,11 +35,7 @@ def scan_corpus(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
     Raises:
         InputError: the corpus is not there, is empty, or repeats ids.
     """
-    if config.corpus is None:
-        raise InputError("no corpus is given; add --corpus FOLDER (or a .csv or .parquet manifest), or set `corpus`")
-    scan = read_corpus(config.corpus, config.storage)
-    table = conform(scan.manifest, MANIFEST, name="manifest").combine_chunks()
-    check_unique_ids(table["sample_id"], name="manifest")
+    scan, table = list_samples(config)
     num_parts = -(-table.num_rows // config.ingest.samples_per_partition)
     part_of_row = partitions_of(table["sample_id"].to_pylist(), num_parts)
     rows_by_part = np.argsort(part_of_row, kind="stable")
@@ -49,6 +45,20 @@ def scan_corpus(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
         progress(part + 1, num_parts)
     counts = {"num_samples": table.num_rows, "num_parts": num_parts, "left_out": dict(scan.left_out)}
     return {**counts, "warnings": scan.warnings(), "digest": _digest(table)}
+
+
+def list_samples(config: RunConfig, *, has_hashes: bool = True) -> tuple[Scan, pa.Table]:
+    """What the corpus holds, and the MANIFEST of it, in one chunk; for `has_hashes` see `read_corpus`.
+
+    Raises:
+        InputError: see `scan_corpus`.
+    """
+    if config.corpus is None:
+        raise InputError("no corpus is given; add --corpus FOLDER (or a .csv or .parquet manifest), or set `corpus`")
+    scan = read_corpus(config.corpus, config.storage, has_hashes=has_hashes)
+    table = conform(scan.manifest, MANIFEST, name="manifest").combine_chunks()
+    check_unique_ids(table["sample_id"], name="manifest")
+    return scan, table
 
 
 def ingest_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:

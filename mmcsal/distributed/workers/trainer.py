@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchTrainer, get_device
 
 from mmcsal.config import RunConfig
+from mmcsal.contracts.errors import InputError, on_one_line
 from mmcsal.contracts.metric import METRIC
 from mmcsal.contracts.progress import Progress
 from mmcsal.distributed.cluster.resources import capacity, resource_request
@@ -24,11 +26,23 @@ from mmcsal.storage.rundir import RunDir
 from mmcsal.tensors.collectives import all_reduce_sum, worker_rank
 from mmcsal.training.batch_spec import BatchSpec
 from mmcsal.training.data import ClipBatches
+from mmcsal.training.state import load_model
 
 RAY_TRAIN_NAME = "ray_train"  # Ray Train's own folder below that of the stage
 STATE_FILE = "state.pt"  # in each checkpoint of Ray Train
 ENCODERS_FILE = "encoders.pt"  # below checkpoints/: those that later stages read
 SECONDS_BETWEEN_LOOKS = 1.0
+# What a file may end in that is none of ours, when it is loaded or a model is made from it.
+NOT_OURS = (
+    UnpicklingError,
+    EOFError,
+    FileNotFoundError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ValueError,
+)
 
 # The driver's side ----------------------------------------------------------------------------------------------
 
@@ -123,18 +137,46 @@ def clip_batches(config: RunConfig, run_dir: RunDir, spec: BatchSpec | None = No
 
 
 def trained_encoders(run_dir: RunDir) -> dict[str, Any]:
-    """What pretraining has exported, on the CPU, whatever device trained it."""
-    encoders = io.BytesIO(run_dir.read_bytes("checkpoints", ENCODERS_FILE))
-    return torch.load(encoders, map_location="cpu", weights_only=True)
+    """What pretraining has exported, on the CPU, whatever device trained it.
+
+    Raises:
+        InputError: it is something else, or damaged.
+    """
+    again = f"train again: `mmcsal pretrain --run-dir {run_dir.uri} --redo pretrain`"
+    with _written_by_training(run_dir.path("checkpoints", ENCODERS_FILE), again):
+        encoders = io.BytesIO(run_dir.read_bytes("checkpoints", ENCODERS_FILE))
+        checkpoint = torch.load(encoders, map_location="cpu", weights_only=True)
+        load_model(checkpoint)
+        return checkpoint
 
 
 def restored() -> dict[str, Any] | None:
-    """The state of the last checkpoint; None = there is none."""
+    """The state of the last checkpoint; None = there is none.
+
+    Raises:
+        InputError: it is something else, or damaged.
+    """
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return None
-    with checkpoint.as_directory() as folder:
-        return torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
+    with checkpoint.as_directory() as folder, _written_by_training(checkpoint.path, "delete it, and go on without"):
+        return dict(torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True))
+
+
+@contextmanager
+def _written_by_training(where: str, remedy: str) -> Iterator[None]:
+    """What PyTorch raises over a file that anybody may have written, as an error that names the file.
+
+    Raises:
+        InputError: see there.
+    """
+    try:
+        yield
+    except NOT_OURS as error:
+        raise InputError(
+            f"{where} is not what training has written, or damaged ({type(error).__name__}: "
+            f"{on_one_line(error)[:200]}); {remedy}"
+        ) from error
 
 
 def report(state_dict: Callable[[], dict[str, Any]], figures: dict[str, float], name: str) -> None:

@@ -58,6 +58,7 @@ SELECT = ["select", "--embeddings", "e", "--budget", "3", "--out", "o"]
         (["select.include=nowhere.txt"], "select.include: 'nowhere.txt' cannot be read"),
         (["select.exclude=pipe"], "no regular file"),
         (["select.labels=nowhere.csv"], "labels: 'nowhere.csv' cannot be read"),
+        (["select.labels=one.csv"], "labels: 'one.csv' holds labels of 1 classes; give"),
         (["select.earlier=[nowhere]"], "select.earlier 'nowhere' does not exist"),
         (["select.strategy={kind: badge}"], "badge chooses by a classifier"),
     ],
@@ -65,11 +66,35 @@ SELECT = ["select", "--embeddings", "e", "--budget", "3", "--out", "o"]
 def test_what_is_wrong_is_told_before_anything_is_written(run, tmp_path, slip, told):
     selected(tmp_path)
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "one.csv").write_text("sample_id,label\nclip-000,x\nclip-001,x\n")
     before = tree(tmp_path / "o")
     for check in ([], ["--check"]):
         assert told in run("select", "--run-dir", "o", *slip, *check, code=2)
     assert tree(tmp_path / "o") == before
     assert "committed already" in run("select", "--run-dir", "o", "--check")
+
+
+def empty(root: Path) -> str:
+    (root / "sub").mkdir()
+    return "sub"
+
+
+def rows(root: Path) -> str:
+    (root / "rows.csv").write_text("path,start_s\na.mp4,early\n")
+    return "rows.csv"
+
+
+def twice(root: Path) -> str:
+    (root / "twice.csv").write_text("path,sample_id\n/a.mp4,a\n/b.mp4,a\n")
+    return "twice.csv"
+
+
+@pytest.mark.parametrize(("corpus", "told"), [(empty, "holds no video"), (rows, "start_s"), (twice, "'a'")])
+def test_a_corpus_that_cannot_be_scanned_leaves_no_run(run, tmp_path, corpus, told):
+    assert told in run("ingest", "--corpus", corpus(tmp_path), "--run-dir", "o", code=2)
+    assert not (tmp_path / "o").exists()
+    assert "no corpus is given" in run("ingest", "--run-dir", "o", code=2)
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.usefixtures("shared_ray")
@@ -90,6 +115,6 @@ def test_labels_that_were_wrong_are_forgotten(run, tmp_path):
     command = ["evaluate", "--embeddings", "e", "--out", "v", *NARROW]
     assert "nowhere.csv' cannot be read" in run(*command, "--labels", "nowhere.csv", code=2)
     assert not (tmp_path / "v").exists()
-    (tmp_path / "one.csv").write_text("sample_id,label\nclip-000,x\nclip-001,x\n")
-    assert "at least two classes" in run(*command, "--labels", "one.csv", code=2)
+    (tmp_path / "others.csv").write_text("sample_id,label\nnobody,x\nclip-001,y\n")
+    assert "at least two classes" in run(*command, "--labels", "others.csv", code=2)
     assert "evaluation: " in run(*command, "--labels", "labels.csv")

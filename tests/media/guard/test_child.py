@@ -8,6 +8,7 @@ import pytest
 
 from mmcsal.contracts.reject import Reason
 from mmcsal.datasets.synthetic.encode import write_mp4
+from mmcsal.media import decode_process
 from mmcsal.media.decode import Clip, Source
 from mmcsal.media.decode_process import DecodeProcess
 from mmcsal.media.probe import MediaError
@@ -45,6 +46,16 @@ def answer(result, seconds):
     return dict(), ()
 d.answer_of = answer
 d.serve({{fd}})
+"""
+# Closes its socket, and does not end.
+SILENT = """
+import socket, time
+import mmcsal.media.guard.child as d
+def answer(result, seconds):
+    socket.socket(fileno={fd}).shutdown(socket.SHUT_RDWR)
+    time.sleep(1000)
+d.answer_of = answer
+d.serve({fd})
 """
 
 
@@ -141,3 +152,11 @@ def test_what_a_hijacked_child_sends_is_not_run(clip_path, tmp_path):
     assert isinstance(result, MediaError)
     assert result.reason is Reason.CRASH
     assert not folder.exists()
+
+
+def test_a_child_that_falls_silent_and_does_not_end_is_killed(clip_path, monkeypatch):
+    monkeypatch.setattr(decode_process, "PARTING_S", 0.1)
+    result = decoded(Source("s", str(clip_path)), program=SILENT)
+    assert isinstance(result, MediaError)
+    assert result.reason is Reason.CRASH
+    assert "SIGKILL" in result.detail
