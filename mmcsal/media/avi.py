@@ -9,6 +9,8 @@ import av
 import numpy as np
 from av.audio import AudioStream
 
+from mmcsal.media.clock import MAX_ENCODER_LAG
+
 _ENTRY = np.dtype([("kind", "S4"), ("flags", "<u4"), ("position", "<u4"), ("num_bytes", "<u4")])
 
 
@@ -27,7 +29,10 @@ class Delays:
 
 
 def delays_of(path: str, stream: AudioStream) -> Delays | None:
-    """The delays of a stream whose chunks are each one step of its clock; None where there are none to tell of."""
+    """The delays of a stream whose chunks are each one step of its clock; None where there are none to tell of.
+
+    A few empty chunks after the first are no time: as in a picture, they are the wait of its encoder.
+    """
     if not stream.index_entries or stream.time_base is None:
         return None
     with open(path, "rb") as file:
@@ -35,7 +40,11 @@ def delays_of(path: str, stream: AudioStream) -> Delays | None:
     is_empty = index["num_bytes"][index["kind"] == b"%02dwb" % stream.index] == 0
     timestamps = np.array([entry.timestamp for entry in stream.index_entries])
     num_empty = np.cumsum(is_empty)[~is_empty]
-    if not is_empty.any() or len(num_empty) != len(timestamps):
+    if len(num_empty) != len(timestamps):
+        return None
+    if len(num_empty) > 1 and num_empty[1] <= MAX_ENCODER_LAG:
+        num_empty[1:] -= num_empty[1]
+    if not num_empty.any():
         return None
     return Delays(timestamps, num_empty, stream.time_base)
 

@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from mmcsal.contracts.reject import Reason
-from mmcsal.media.picture import Picture
+from mmcsal.media.picture import MP4, Picture
 from mmcsal.media.probe import MediaError, MediaFacts, open_media
 from mmcsal.media.spec import MediaSpec
 from mmcsal.media.streams import choose_audio
@@ -22,7 +22,7 @@ from mmcsal.media.streams import choose_audio
 # A file that holds less than this share of what its header promises is damaged, not merely short.
 MIN_INTACT_FRACTION = 0.9
 # Containers that say of each stream how long it is; of the others, the last packets tell.
-WITH_DURATIONS = {"mov,mp4,m4a,3gp,3g2,mj2", "avi", "mpegts", "mpeg"}
+WITH_DURATIONS = {MP4, "avi", "mpegts", "mpeg"}
 # How much of the end is read to find the last packets; the next one where the picture ends before that.
 TAILS_S = (5.0, 30.0, 300.0)
 # Frames that stay this long, on the average, are slides.
