@@ -12,7 +12,9 @@ MANIFEST = pa.schema(
         pa.field("duration_s", pa.float64()),  # null = to its end
         pa.field("label", pa.string()),
         pa.field("cost", pa.float64()),
-        pa.field("source", pa.string(), nullable=False),  # the kind of dataset that the row came from
+        pa.field(
+            "source", pa.string(), nullable=False
+        ),  # the kind of dataset that the row came from; a segment: its sample
         pa.field("content_hash", pa.string()),  # of size, head and tail of the file: tells a changed file
         pa.field("reject_reason", pa.string()),  # what the scan knows already: ingest rejects the row without decoding
         pa.field("reject_detail", pa.string()),

@@ -14,7 +14,8 @@ class MediaSpec(Spec):
     """The fixed shape of every clip, and the patience with files that do not decode."""
 
     window_s: float = Field(default=10.0, gt=0)  # of a longer sample; shorter sound is padded with silence
-    window: Literal["middle", "start"] = "middle"  # where in a longer sample the window lies
+    # Where in a longer sample the window lies; segments: the scan makes a sample of each window of a longer one.
+    window: Literal["middle", "start", "segments"] = "middle"
     num_frames: int = Field(default=16, ge=2)  # spread evenly over the window
     # uniform: the frame on screen in the middle of each slice; keyframes: the last key frame until then, which is fast.
     sampling: Literal["uniform", "keyframes"] = "uniform"

@@ -17,8 +17,9 @@ from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import check_unique_ids, conform
 from mmcsal.datasets import read_corpus
 from mmcsal.distributed.cluster.resources import capacity, resource_request
-from mmcsal.distributed.workers.ingest import IngestWorker
+from mmcsal.distributed.workers.ingest import IngestWorker, known_error, source_of
 from mmcsal.distributed.workers.map_partitions import run_partitions
+from mmcsal.media.segments import in_segments, lengths_s
 from mmcsal.storage.rundir import PART_NAME, RunDir
 
 NUM_TRIES = 3  # of partitions that do not hold what they should
@@ -38,7 +39,8 @@ def scan_corpus(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
     if config.corpus is None:
         raise InputError("no corpus is given; add --corpus FOLDER (or a .csv or .parquet manifest), or set `corpus`")
     scan = read_corpus(config.corpus, config.storage)
-    table = conform(scan.manifest, MANIFEST, name="manifest").combine_chunks()
+    manifest = _in_segments(scan.manifest, config) if config.media.window == "segments" else scan.manifest
+    table = conform(manifest, MANIFEST, name="manifest").combine_chunks()
     check_unique_ids(table["sample_id"], name="manifest")
     num_parts = -(-table.num_rows // config.ingest.samples_per_partition)
     part_of_row = partitions_of(table["sample_id"].to_pylist(), num_parts)
@@ -49,6 +51,17 @@ def scan_corpus(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
         progress(part + 1, num_parts)
     counts = {"num_samples": table.num_rows, "num_parts": num_parts, "left_out": dict(scan.left_out)}
     return {**counts, "warnings": scan.warnings(), "digest": _digest(table)}
+
+
+def _in_segments(manifest: pa.Table, config: RunConfig) -> pa.Table:
+    """The manifest with long samples cut into windows; what the scan knows to be unreadable is not looked at."""
+    rows = manifest.to_pylist()
+    whole = [number for number, row in enumerate(rows) if known_error(row) is None]
+    lengths: list[float | None] = [None] * len(rows)
+    found = lengths_s([source_of(rows[number]) for number in whole], config.media, config.storage)
+    for number, length_s in zip(whole, found, strict=True):
+        lengths[number] = length_s
+    return in_segments(manifest, lengths, config.media.window_s)
 
 
 def ingest_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:
