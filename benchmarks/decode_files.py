@@ -26,14 +26,14 @@ class Shape(NamedTuple):
 
 
 SHAPES = {
-    "2 s": Shape("libx264", 640, 360, 25, 2, 50),
-    "long groups": Shape("libx264", 640, 360, 25, 30, 250),
-    "short groups": Shape("libx264", 640, 360, 25, 30, 12),
-    "hevc": Shape("libx265", 640, 360, 25, 20, 100),
-    "vp9": Shape("libvpx-vp9", 640, 360, 25, 20, 100, "webm", "libopus"),
+    "2 s": Shape("libx264", 1280, 720, 25, 2, 50),
+    "long groups": Shape("libx264", 1920, 1080, 25, 30, 250),
+    "short groups": Shape("libx264", 1280, 720, 25, 30, 12),
+    "hevc": Shape("libx265", 1280, 720, 25, 20, 100),
+    "vp9": Shape("libvpx-vp9", 1280, 720, 25, 20, 100, "webm", "libopus"),
     "4k": Shape("libx264", 3840, 2160, 24, 8, 48),
-    "1 min": Shape("libx264", 320, 180, 12, 60, 60),
-    "2 h": Shape("libx264", 320, 180, 12, 60, 60, num_copies=120),
+    "1 min": Shape("libx264", 1280, 720, 25, 60, 50),
+    "2 h": Shape("libx264", 1280, 720, 25, 60, 50, num_copies=120),
 }
 OPTIONS = {
     "libx264": {"preset": "veryfast"},

@@ -153,6 +153,10 @@ def _late() -> Iterator[Case]:
     coded = f"-i {{b4}} -c:v mpeg4 -q:v 2 -g 50 {AAC} {{tmp}}/a.mp4"
     both = "-i {tmp}/a.mp4 -itsoffset 0.8 -i {tmp}/a.mp4 -map 1:v -map 0:a -c copy {out}"
     yield _case("picture later", "picture_later.avi", coded, both, sound_late_s=-0.8)
+    for codecs in (AAC, "-c:a libmp3lame"):
+        coded = f"-i {{b4}} -c:v mpeg4 -q:v 2 -g 50 {codecs} {{tmp}}/a.mp4"
+        both = "-i {tmp}/a.mp4 -itsoffset 0.8 -i {tmp}/a.mp4 -map 0:v -map 1:a -c copy {out}"
+        yield _case("sound later", f"sound_later_{codecs.split()[1]}.avi", coded, both, sound_late_s=0.8)
 
 
 def _far() -> Iterator[Case]:
@@ -217,6 +221,13 @@ def _holes() -> Iterator[Case]:
                 f"-i {{b4}} {dropped} {USUAL[ending]} {{out}}",
                 hole=(begin, end),
             )
+    dropped = "-af \"aselect='not(between(t,1,2.2))'\""
+    yield _case(
+        "holes in the sound",
+        "hole_long.avi",
+        f"-i {{b4}} {dropped} -c:v mpeg4 -q:v 2 -g 25 -c:a libmp3lame {{out}}",
+        hole=(1.0, 2.2),
+    )
 
 
 def _short() -> Iterator[Case]:

@@ -13,7 +13,7 @@ MANIFEST = pa.schema(
         pa.field("label", pa.string()),
         pa.field("split", pa.string()),  # of a corpus with official ones: train or test
         pa.field("cost", pa.float64()),
-        pa.field("source", pa.string(), nullable=False),  # the kind of dataset that the row came from
+        pa.field("source", pa.string(), nullable=False),  # the kind of dataset; of a segment, the sample that it is of
         pa.field("content_hash", pa.string()),  # of size, head and tail of the file: tells a changed file
         pa.field("reject_reason", pa.string()),  # what the scan knows already: ingest rejects the row without decoding
         pa.field("reject_detail", pa.string()),

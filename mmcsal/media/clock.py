@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 
 # Containers that time packets in the order of decoding, and not frames in that of showing.
 TIMED_BY_DECODING = {"avi", "asf"}
-# As many empty slots an encoder writes after its first frame for the B-frames that it holds back.
+# As many empty slots an encoder writes after its first frame for those that it holds back.
 MAX_ENCODER_LAG = 4
 
 

@@ -3,10 +3,12 @@
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import cast
 
 import numpy as np
 from av.buffer import Buffer
+from av.filter import Graph
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
@@ -58,3 +60,32 @@ def crop_middle(frames_HWC: np.ndarray, size_px: int) -> np.ndarray:
     height, width = frames_HWC.shape[-3:-1]
     top, left = (height - size_px) // 2, (width - size_px) // 2
     return frames_HWC[..., top : top + size_px, left : left + size_px, :]
+
+
+class Scaler:
+    """Scales frames to RGB by ffmpeg's filter, which knows where in a pixel its color lies; PyAV's own does not."""
+
+    def __init__(self) -> None:
+        self._graphs: dict[tuple[object, ...], Graph] = {}
+
+    def scale(self, frame: VideoFrame, width_px: int, height_px: int) -> np.ndarray:
+        """The frame as uint8 [H, W, 3]."""
+        coded = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
+        key = (*coded, width_px, height_px)
+        if key not in self._graphs:
+            self._graphs[key] = _scaling(frame, width_px, height_px)
+        self._graphs[key].push(frame)
+        return self._graphs[key].vpull().to_ndarray()
+
+
+def _scaling(frame: VideoFrame, width_px: int, height_px: int) -> Graph:
+    graph = Graph()
+    graph.threads = 1
+    graph.link_nodes(
+        graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)),
+        graph.add("scale", f"{width_px}:{height_px}:flags=bilinear"),
+        graph.add("format", "rgb24"),
+        graph.add("buffersink"),
+    )
+    graph.configure()
+    return graph

@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.video import VideoStream
 
 from mmcsal.contracts.reject import Reason
-from mmcsal.media.display import crop_middle, display_of, scaled_size
+from mmcsal.media.display import Scaler, crop_middle, display_of, scaled_size
 from mmcsal.media.limits import check_container, check_stream
 from mmcsal.media.plan import Plan
 from mmcsal.media.probe import MediaError, MediaFacts, in_words, open_media
@@ -112,7 +112,7 @@ def _seen(path: str, spec: MediaSpec) -> np.ndarray:
             raise MediaError(Reason.DECODE_ERROR, "no picture in it")
         display = display_of(frame, float(image.sample_aspect_ratio or 1))
         size = scaled_size(frame.width, frame.height, spec.frame_size_px, display.pixel_aspect)
-        scaled_HWC = frame.reformat(*size, "rgb24", threads=1).to_ndarray()
+        scaled_HWC = Scaler().scale(frame, *size)
     return np.ascontiguousarray(crop_middle(display.upright(scaled_HWC), spec.frame_size_px))
 
 

@@ -9,17 +9,19 @@ from types import TracebackType
 from typing import NamedTuple
 
 import av.error
+import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from mmcsal.contracts.reject import Reason
 from mmcsal.media.clock import Clock
 from mmcsal.media.display import display_of
-from mmcsal.media.limits import check_container, check_damage, check_stream
+from mmcsal.media.limits import check_container, check_stream
 from mmcsal.media.probe import MediaError, open_media
 from mmcsal.media.spec import MediaSpec
 from mmcsal.media.streams import choose_video
 
+MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 # Nearer than this to the beginning, reading from there costs no more than to look for a key frame.
 NEAR_S = 1.0
 # How long before the wanted frame to look for a key frame; the next one where the frames from there begin too late,
@@ -134,16 +136,21 @@ class Picture:
         except av.error.FFmpegError:  # a file that ends in the middle of a packet has ended
             return
 
-    def check_damage(self) -> None:
-        """As `limits.check_damage`, of the packets read so far."""
-        check_damage("video", self.num_damaged, self.num_packets)
-
     def _first(self) -> Shown:
         assert self._in_order is not None
         first = next(self._in_order, None)
         if first is not None:
             return first
         raise MediaError(Reason.DECODE_ERROR, _why_nothing(self))
+
+    def keys_s(self) -> np.ndarray:
+        """When each key frame of an MP4 or QuickTime file is shown, ascending, float64 [num key frames]."""
+        entries = self.stream.index_entries
+        ticks = np.array([entry.timestamp for entry in entries if entry.is_keyframe], np.float64)
+        if not len(ticks) or self.stream.time_base is None:
+            return ticks
+        # The index has the times of decoding: a frame is shown later by what the first one is.
+        return self.first.time_s + (ticks - ticks[0]) * float(self.stream.time_base)
 
     def close(self) -> None:
         self.container.close()

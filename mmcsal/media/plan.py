@@ -3,6 +3,7 @@
 Time zero is what a player shows at 0: the first frame or the first sound of the chosen streams, whichever comes first.
 """
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from mmcsal.contracts.reject import Reason
-from mmcsal.media.picture import Picture
+from mmcsal.media.picture import MP4, Picture
 from mmcsal.media.probe import MediaError, MediaFacts, open_media
 from mmcsal.media.spec import MediaSpec
 from mmcsal.media.streams import choose_audio
@@ -21,9 +22,11 @@ from mmcsal.media.streams import choose_audio
 # A file that holds less than this share of what its header promises is damaged, not merely short.
 MIN_INTACT_FRACTION = 0.9
 # Containers that say of each stream how long it is; of the others, the last packets tell.
-WITH_DURATIONS = {"mov,mp4,m4a,3gp,3g2,mj2", "avi", "mpegts", "mpeg"}
+WITH_DURATIONS = {MP4, "avi", "mpegts", "mpeg"}
 # How much of the end is read to find the last packets; the next one where the picture ends before that.
 TAILS_S = (5.0, 30.0, 300.0)
+# Frames that stay this long, on the average, are slides.
+SLIDE_S = 2.0
 # A single frame of these is a cover picture.
 IMAGE_CODECS = {"mjpeg", "png", "bmp", "gif", "webp", "tiff"}
 
@@ -101,11 +104,12 @@ def _end_s(picture: Picture, sound_end_s: float | None) -> float:
     if picture.format in WITH_DURATIONS and duration_s and start_s is not None:
         end_s = start_s + duration_s
         _check_promise(picture, duration_s)
-        num_frames = stream.frames
+        num_frames, shown_s = stream.frames, duration_s
     else:
-        end_s, num_frames, sound_end_s = _read_end(picture)
-    if num_frames == 1 and picture.stream.codec_context.name not in IMAGE_CODECS and sound_end_s is not None:
-        return max(end_s, sound_end_s)  # a still: players show it for as long as there is sound
+        end_s, shown_s, num_frames, sound_end_s = _read_end(picture)
+    is_cover = num_frames == 1 and stream.codec_context.name in IMAGE_CODECS
+    if 1 <= num_frames <= max(1.0, shown_s / SLIDE_S) and not is_cover and sound_end_s is not None:
+        return max(end_s, sound_end_s)  # a still, or the last of some slides, stays for as long as there is sound
     return end_s
 
 
@@ -134,8 +138,8 @@ def _num_before(index, num_bytes: int) -> int:
     return low
 
 
-def _read_end(picture: Picture) -> tuple[float, int, float]:
-    """When the picture ends, how many frames were seen (all, where it is short), and when everything ends.
+def _read_end(picture: Picture) -> tuple[float, float, int, float]:
+    """When the picture ends, for how long and how many frames were seen (all, where it is short), when everything ends.
 
     Raises:
         MediaError: the file ends long before what its header promises.
@@ -148,30 +152,32 @@ def _read_end(picture: Picture) -> tuple[float, int, float]:
                 container.seek(round((origin_s + promised_s - tail_s) * av.time_base))
             elif tail_s is not None and not promised_s:
                 continue  # nobody knows where the tail is
-            ends_s, num_frames = _last_packets(container, picture.stream.index)
+            ends_s, begin_s, num_frames = _last_packets(container, picture.stream.index)
             if picture.stream.index in ends_s:
                 break
     last_s = max(ends_s.values(), default=0.0)
     found_s = last_s - min(origin_s, 0.0)  # some containers count the length from their zero, some from their beginning
     if found_s < MIN_INTACT_FRACTION * promised_s:
         raise _cut_off(found_s, promised_s)
-    return ends_s.get(picture.stream.index, last_s), num_frames, last_s
+    end_s = ends_s.get(picture.stream.index, last_s)
+    return end_s, end_s - begin_s, num_frames, last_s
 
 
-def _last_packets(container: InputContainer, video_index: int) -> tuple[dict[int, float], int]:
-    """By stream, when the last of the packets from here on ends; and how many of them are of the picture."""
+def _last_packets(container: InputContainer, video_index: int) -> tuple[dict[int, float], float, int]:
+    """By stream, when the last of the packets from here on ends; when the first of the picture begins; their number."""
     ends_s: dict[int, float] = {}
-    num_frames = 0
+    begin_s, num_frames = math.inf, 0
     try:
         for packet in container.demux():
             time = packet.dts if packet.pts is None else packet.pts
             if time is not None and packet.size:
                 end_s = float((time + (packet.duration or 0)) * packet.time_base)
                 ends_s[packet.stream_index] = max(end_s, ends_s.get(packet.stream_index, end_s))
-                num_frames += packet.stream_index == video_index
+                if packet.stream_index == video_index:
+                    begin_s, num_frames = min(begin_s, float(time * packet.time_base)), num_frames + 1
     except av.error.FFmpegError:
         pass  # what ends in the middle of a packet has ended
-    return ends_s, num_frames
+    return ends_s, begin_s, num_frames
 
 
 def _cut_off(found_s: float, promised_s: float) -> MediaError:

@@ -34,7 +34,7 @@ def choose_window(part: Window, window_s: float, where: str = "middle") -> Windo
     """The `window_s` of a sample at its middle or its start, or all of a shorter one."""
     if part.duration_s <= window_s:
         return part
-    offset_s = (part.duration_s - window_s) / 2 if where == "middle" else 0.0
+    offset_s = 0.0 if where == "start" else (part.duration_s - window_s) / 2
     return Window(part.start_s + offset_s, window_s)
 
 

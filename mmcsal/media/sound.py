@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import chain
+from typing import cast
 
 import av
 import av.error
 import numpy as np
+from av.audio import AudioStream
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 from av.packet import Packet
 
+from mmcsal.media.avi import delays_of
 from mmcsal.media.limits import check_damage
 from mmcsal.media.probe import open_media
 
@@ -72,7 +75,7 @@ def _cut(window: SoundWindow, layout: str | None, container: InputContainer | No
     is_heard_L = np.zeros(window.num_samples, dtype=bool)
     is_open = container is not None and window.start_s > window.zero_s  # it seeks, and need not stand at the beginning
     with nullcontext(container) if container is not None and is_open else open_media(window.path) as media:
-        decoder = _Decoder(media, window.stream_index)
+        decoder = _Decoder(media, window)
         for position, chunk_CL in _placed(decoder.frames_at(window), window, layout):
             if len(chunk_CL) > len(sound_CL):
                 more_CL = np.zeros((len(chunk_CL) - len(sound_CL), window.num_samples), np.int16)
@@ -128,10 +131,11 @@ def _shape(frame: AudioFrame) -> tuple[str, str, int]:
 class _Decoder:
     """Frames of one stream, damaged packets left out and counted."""
 
-    def __init__(self, container: InputContainer, stream_index: int) -> None:
+    def __init__(self, container: InputContainer, window: SoundWindow) -> None:
         self._container = container
-        self._stream = container.streams[stream_index]
+        self._stream = cast(AudioStream, container.streams[window.stream_index])
         self._stream.codec_context.thread_count = 1
+        self._delays = delays_of(window.path, self._stream) if container.format.name == "avi" else None
         self._num_packets = self._num_damaged = 0
 
     def frames_at(self, window: SoundWindow) -> Iterator[AudioFrame]:
@@ -162,12 +166,13 @@ class _Decoder:
 
     def _decode(self, packet: Packet) -> list[AudioFrame]:
         try:
-            return packet.decode()
+            frames = cast(list[AudioFrame], packet.decode())
         except av.error.EOFError:
             return []
         except av.error.FFmpegError:
             self._num_damaged += 1
             return []
+        return frames if self._delays is None else [self._delays.put(frame) for frame in frames]
 
     def check_damage(self) -> None:
         """As `limits.check_damage`, of the packets read so far."""

@@ -14,7 +14,8 @@ class MediaSpec(Spec):
     """The fixed shape of every clip, and the patience with files that do not decode."""
 
     window_s: float = Field(default=10.0, gt=0)  # of a longer sample; shorter sound is padded with silence
-    window: Literal["middle", "start"] = "middle"  # where in a longer sample the window lies
+    # Where in a longer sample the window lies; segments: the scan makes a sample of each window of a longer one.
+    window: Literal["middle", "start", "segments"] = "middle"
     num_frames: int = Field(default=16, ge=2)  # spread evenly over the window
     # uniform: the frame on screen in the middle of each slice; keyframes: the last key frame until then, which is fast.
     sampling: Literal["uniform", "keyframes"] = "uniform"
@@ -27,9 +28,7 @@ class MediaSpec(Spec):
     # Counted from 0 among the streams of their kind, cover pictures aside; None = the one that players choose.
     video_stream: int | None = Field(default=None, ge=0)
     audio_stream: int | None = Field(default=None, ge=0)
-    backend: Literal["auto", "pyav", "decord", "torchcodec"] = (
-        "auto"  # auto: decord where it is proven right, else PyAV
-    )
+    backend: Literal["auto", "pyav", "decord", "torchcodec"] = "auto"  # auto: PyAV, the fastest on CPUs
     # What a file may ask for; more is rejected as too_large before anything is decoded.
     max_side_px: int = Field(default=16384, ge=16)
     max_pixels: int = Field(default=67_108_864, ge=256)  # of a frame: 8192 x 8192

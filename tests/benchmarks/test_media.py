@@ -17,6 +17,7 @@ CHOSEN = [
     "turned_and_squeezed.mp4",
     "mirrored_horizontal.mp4",
     "sound_later.mkv",
+    "sound_later_aac.avi",
     "picture_later.webm",
     "from_95442_b2.ts",
     "cut_b2.mp4",

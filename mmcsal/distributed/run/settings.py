@@ -21,7 +21,9 @@ JUDGED_BY = {"labels", "label_column", "aligned_column", "test_fraction", "probe
 
 
 def of_manifest(config: RunConfig) -> Settings:
-    return {"corpus": _dump(config.corpus), "samples_per_partition": config.ingest.samples_per_partition}
+    """Segments depend on how a file is read; else the manifest does not."""
+    settings = {"corpus": _dump(config.corpus), "samples_per_partition": config.ingest.samples_per_partition}
+    return {**settings, **of_ingest(config)} if config.media.window == "segments" else settings
 
 
 def of_ingest(config: RunConfig) -> Settings:

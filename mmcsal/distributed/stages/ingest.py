@@ -17,8 +17,9 @@ from mmcsal.contracts.reject import REJECT
 from mmcsal.contracts.table import check_unique_ids, conform
 from mmcsal.datasets import Scan, read_corpus
 from mmcsal.distributed.cluster.resources import capacity, resource_request
-from mmcsal.distributed.workers.ingest import IngestWorker
+from mmcsal.distributed.workers.ingest import IngestWorker, known_error, source_of
 from mmcsal.distributed.workers.map_partitions import run_partitions
+from mmcsal.media.segments import in_segments, lengths_s
 from mmcsal.storage.rundir import PART_NAME, RunDir
 
 NUM_TRIES = 3  # of partitions that do not hold what they should
@@ -36,6 +37,8 @@ def scan_corpus(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
         InputError: the corpus is not there, is empty, or repeats ids.
     """
     scan, table = list_samples(config)
+    if config.media.window == "segments":
+        table = _in_segments(table, config)
     num_parts = -(-table.num_rows // config.ingest.samples_per_partition)
     part_of_row = partitions_of(table["sample_id"].to_pylist(), num_parts)
     rows_by_part = np.argsort(part_of_row, kind="stable")
@@ -59,6 +62,20 @@ def list_samples(config: RunConfig, *, has_hashes: bool = True) -> tuple[Scan, p
     table = conform(scan.manifest, MANIFEST, name="manifest").combine_chunks()
     check_unique_ids(table["sample_id"], name="manifest")
     return scan, table
+
+
+def _in_segments(manifest: pa.Table, config: RunConfig) -> pa.Table:
+    """The manifest with long samples cut into windows; what the scan knows to be unreadable is not looked at."""
+    rows = manifest.to_pylist()
+    whole = [number for number, row in enumerate(rows) if known_error(row) is None]
+    lengths: list[float | None] = [None] * len(rows)
+    found = lengths_s([source_of(rows[number]) for number in whole], config.media, config.storage)
+    for number, length_s in zip(whole, found, strict=True):
+        lengths[number] = length_s
+    cut = in_segments(manifest, lengths, config.media.window_s)
+    table = conform(cut, MANIFEST, name="manifest").combine_chunks()
+    check_unique_ids(table["sample_id"], name="manifest")
+    return table
 
 
 def ingest_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:

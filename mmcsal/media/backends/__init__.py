@@ -1,7 +1,5 @@
 """Who decodes the frames: PyAV, which is right for all files, or another where it is proven to show the same frames."""
 
-import importlib.util
-
 import numpy as np
 
 from mmcsal.media.backends import decord, pyav, torchcodec
@@ -40,6 +38,4 @@ def backend_of(spec: MediaSpec) -> str:
     """The backend of files for which it is proven; PyAV reads the others, and key frames."""
     if spec.sampling == "keyframes":
         return "pyav"
-    if spec.backend == "auto":
-        return "decord" if importlib.util.find_spec("decord") else "pyav"
-    return spec.backend
+    return "pyav" if spec.backend == "auto" else spec.backend

@@ -2,9 +2,8 @@
 
 import os
 
-from mmcsal.media.picture import Picture
+from mmcsal.media.picture import MP4, Picture
 
-MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 # Containers with such codecs. Key frames of the first have to be of a kind that needs nothing before it (IDR); those of
 # the second always are; of the third, they are where there are no B-frames.
 BY_UNIT = {"h264": (range(1, 6), {5}), "hevc": (range(32), {19, 20})}  # kinds of units that hold a picture; IDR

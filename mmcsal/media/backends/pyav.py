@@ -6,8 +6,9 @@ import numpy as np
 from av.video.frame import PictureType, VideoFrame
 
 from mmcsal.contracts.reject import Reason
-from mmcsal.media.display import crop_middle, scaled_size
-from mmcsal.media.limits import check_size
+from mmcsal.media.backends.proof import is_plain_mp4
+from mmcsal.media.display import Scaler, crop_middle, scaled_size
+from mmcsal.media.limits import check_damage, check_size
 from mmcsal.media.picture import Picture
 from mmcsal.media.plan import Plan
 from mmcsal.media.probe import MediaError
@@ -19,31 +20,65 @@ WHOLE = {PictureType.I, PictureType.NONE}
 
 def read_frames(picture: Picture, plan: Plan, times_s_T: np.ndarray, spec: MediaSpec) -> np.ndarray:
     """See `backends.read_frames`."""
+    reader = _Reader(picture, spec)
     frames: list[np.ndarray] = []
     if spec.sampling == "keyframes":
-        frames = _frames_at(picture, times_s_T + plan.zero_s, spec, keys_only=True)
+        frames = reader.frames_at(times_s_T + plan.zero_s, keys_only=True)
     if not frames:
-        frames = _frames_at(picture, times_s_T + plan.zero_s, spec, keys_only=False)
-    if not frames:
+        for part_s in _split_at_keys(picture, times_s_T + plan.zero_s):
+            frames += reader.frames_at(part_s, keys_only=False)
+    reader.check_damage()
+    if len(frames) < len(times_s_T):
         raise MediaError(Reason.DECODE_ERROR, "video: no frame of the window can be decoded")
     return np.stack(frames)
 
 
-def _frames_at(picture: Picture, times_s_T: np.ndarray, spec: MediaSpec, *, keys_only: bool) -> list[np.ndarray]:
-    """What is seen at each time on the container's clock; empty where nothing, or no key frame, can be decoded."""
-    waiting = deque(times_s_T.tolist())
-    frames: list[np.ndarray] = []
-    shown = None
-    for time_s, frame in picture.frames_at(waiting[0], keys_only=keys_only):
-        if keys_only and frame.pict_type not in WHOLE:
-            return []
-        frames += _emit(shown, picture, spec, _pop_before(waiting, time_s) if shown else 0)
-        if not waiting:
-            break
-        shown = frame
-    frames += _emit(shown, picture, spec, len(waiting))  # the last frame stays on screen to the end
-    picture.check_damage()
-    return frames
+def _split_at_keys(picture: Picture, times_s_T: np.ndarray) -> list[np.ndarray]:
+    """Times that are read one after another, apart where it is right to jump to a key frame between two of them."""
+    if not is_plain_mp4(picture):
+        return [times_s_T]
+    group_T = np.searchsorted(picture.keys_s(), times_s_T, side="right")
+    return np.split(times_s_T, np.flatnonzero(np.diff(group_T)) + 1)
+
+
+class _Reader:
+    """Frames of one picture by time, and how many of the packets that were read are damaged."""
+
+    def __init__(self, picture: Picture, spec: MediaSpec) -> None:
+        self._picture, self._spec, self._scaler = picture, spec, Scaler()
+        self._num_packets = self._num_damaged = 0
+
+    def frames_at(self, times_s_T: np.ndarray, *, keys_only: bool) -> list[np.ndarray]:
+        """What is seen at each time on the container's clock; empty where nothing, or no key frame, can be decoded."""
+        waiting = deque(times_s_T.tolist())
+        frames: list[np.ndarray] = []
+        shown = None
+        for time_s, frame in self._picture.frames_at(waiting[0], keys_only=keys_only):
+            if keys_only and frame.pict_type not in WHOLE:
+                return []
+            frames += self._emit(shown, _pop_before(waiting, time_s) if shown else 0)
+            if not waiting:
+                break
+            shown = frame
+        frames += self._emit(shown, len(waiting))  # the last frame stays on screen to the end
+        self._num_packets += self._picture.num_packets
+        self._num_damaged += self._picture.num_damaged
+        return frames
+
+    def check_damage(self) -> None:
+        """As `limits.check_damage`, of the packets read so far."""
+        check_damage("video", self._num_damaged, self._num_packets)
+
+    def _emit(self, frame: VideoFrame | None, count: int) -> list[np.ndarray]:
+        """The same frame as often as it is wanted."""
+        return [self._seen(frame)] * count if frame is not None and count else []
+
+    def _seen(self, frame: VideoFrame) -> np.ndarray:
+        """What a viewer sees of a frame, uint8 [H, W, 3]."""
+        display, size_px = self._picture.display, self._spec.frame_size_px
+        check_size(frame.width, frame.height, self._spec, display.pixel_aspect)  # it may change in mid-stream
+        size = scaled_size(frame.width, frame.height, size_px, display.pixel_aspect)
+        return np.ascontiguousarray(crop_middle(display.upright(self._scaler.scale(frame, *size)), size_px))
 
 
 def _pop_before(waiting: deque[float], time_s: float) -> int:
@@ -53,16 +88,3 @@ def _pop_before(waiting: deque[float], time_s: float) -> int:
         waiting.popleft()
         count += 1
     return count
-
-
-def _emit(frame: VideoFrame | None, picture: Picture, spec: MediaSpec, count: int) -> list[np.ndarray]:
-    """The same frame as often as it is wanted."""
-    return [_seen(frame, picture, spec)] * count if frame is not None and count else []
-
-
-def _seen(frame: VideoFrame, picture: Picture, spec: MediaSpec) -> np.ndarray:
-    """What a viewer sees of a frame, uint8 [H, W, 3]."""
-    check_size(frame.width, frame.height, spec, picture.display.pixel_aspect)  # it may change in the middle of a stream
-    width, height = scaled_size(frame.width, frame.height, spec.frame_size_px, picture.display.pixel_aspect)
-    scaled_HWC = frame.reformat(width, height, "rgb24", threads=1).to_ndarray()
-    return np.ascontiguousarray(crop_middle(picture.display.upright(scaled_HWC), spec.frame_size_px))

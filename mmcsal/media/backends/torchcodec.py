@@ -6,9 +6,9 @@ import sys
 import av
 import numpy as np
 
-from mmcsal.media.backends.proof import ALWAYS_CLOSED, MATROSKA, is_plain_mp4
+from mmcsal.media.backends.proof import ALWAYS_CLOSED, is_plain_mp4
 from mmcsal.media.display import crop_middle, scaled_size
-from mmcsal.media.picture import Picture
+from mmcsal.media.picture import MATROSKA, Picture
 from mmcsal.media.plan import Plan
 from mmcsal.media.spec import MediaSpec
 

@@ -75,3 +75,23 @@ def test_kinetics_sound_of_frames_is_ingested(tmp_path):
     clips, rejects = ingested(f"{{kind: kinetics_sound, path: {root}}}", tmp_path / "run")
     assert sorted(clips) == ["a_1_11"]
     assert rejects == {}
+
+
+def test_a_film_in_segments_is_as_many_clips(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    write_timed_clip(tmp_path / "corpus" / "film.mp4", 5.0)
+    write_timed_clip(tmp_path / "corpus" / "short.mp4", 1.0)
+    (tmp_path / "corpus" / "broken.mp4").write_text("no film")
+    media = "media={window: segments, window_s: 2.0, num_frames: 4, frame_size_px: 32}"
+    config = load_config(None, [f"corpus={tmp_path / 'corpus'}", media])
+    run_dir = RunDir(str(tmp_path / "run"))
+    assert scan_corpus(config, run_dir, lambda *_: None)["num_samples"] == 4
+    [part] = run_dir.parts("manifest")
+    worker = IngestWorker(run_dir, config.media)
+    worker.run(part)
+    worker.close()
+    assert not incomplete_parts(run_dir)
+    sources = run_dir.read_part("manifest", part)["source"].to_pylist()
+    assert sorted(sources) == ["film.mp4", "film.mp4", "folder", "folder"]
+    assert run_dir.read_part("clips", part)["sample_id"].to_pylist() == ["film.mp4#0", "film.mp4#2", "short.mp4"]
+    assert run_dir.read_part("rejects", part)["sample_id"].to_pylist() == ["broken.mp4"]
