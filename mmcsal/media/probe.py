@@ -51,9 +51,12 @@ def open_media(path: str) -> InputContainer:
             raise MediaError(Reason.MISSING_FILE, f"{path}: not a regular file")
         if facts.st_size == 0:
             raise MediaError(Reason.EMPTY_FILE, "the file has zero bytes")
-        return av.open(path, metadata_errors="replace")
+        with open(path, "rb"):  # a decoder that says "no such file" of one that is there means something inside it
+            pass
     except (FileNotFoundError, PermissionError) as error:
         raise MediaError(Reason.MISSING_FILE, f"{path}: {error.strerror}") from error
+    try:
+        return av.open(path, metadata_errors="replace")
     except av.error.FFmpegError as error:
         if _is_without_index(path):
             raise MediaError(Reason.DECODE_ERROR, "cut off: no index (moov)") from error
