@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import NamedTuple
 
 import av.error
-import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
@@ -142,15 +141,6 @@ class Picture:
         if first is not None:
             return first
         raise MediaError(Reason.DECODE_ERROR, _why_nothing(self))
-
-    def keys_s(self) -> np.ndarray:
-        """When each key frame of an MP4 or QuickTime file is shown, ascending, float64 [num key frames]."""
-        entries = self.stream.index_entries
-        ticks = np.array([entry.timestamp for entry in entries if entry.is_keyframe], np.float64)
-        if not len(ticks) or self.stream.time_base is None:
-            return ticks
-        # The index has the times of decoding: a frame is shown later by what the first one is.
-        return self.first.time_s + (ticks - ticks[0]) * float(self.stream.time_base)
 
     def close(self) -> None:
         self.container.close()

@@ -15,37 +15,48 @@ MAX_FRAMES = 20_000
 
 def is_plain_mp4(picture: Picture) -> bool:
     """Whether this is an MP4 or QuickTime file with one picture, shown from zero on, whole, upright and square."""
-    stream, entries = picture.stream, picture.stream.index_entries
-    first = picture.first.frame
+    entries = picture.stream.index_entries
+    if not has_plain_picture(picture) or len(entries) > MAX_FRAMES:
+        return False
+    return closed_keys(picture, 0, len(entries)) is not None
+
+
+def has_plain_picture(picture: Picture) -> bool:
+    """As `is_plain_mp4`, of a film of any length whose frames nobody has looked at."""
+    stream, first = picture.stream, picture.first.frame
     return (
         picture.format == MP4
-        and 0 < len(entries) <= MAX_FRAMES
-        and len(entries) == stream.frames
+        and 0 < len(stream.index_entries) == stream.frames
         and len(picture.container.streams.video) == 1
         and picture.display.is_plain
         and picture.first.time_s == 0
         and (first.width, first.height) == (stream.width, stream.height)
-        and _are_keys_closed(picture)
     )
 
 
-def _are_keys_closed(picture: Picture) -> bool:
-    """Whether no frame is left out by an edit, and no frame after a key frame leans on what is before it."""
+def closed_keys(picture: Picture, begin: int, end: int) -> list[int] | None:
+    """The times in the index of its key frames from entry `begin` to `end`.
+
+    None where a frame is left out by an edit, or one after a key frame leans on what is before that.
+    """
     name, context = picture.stream.codec_context.name, picture.stream.codec_context
-    keys = []
-    for entry in picture.stream.index_entries:
+    entries, keys = picture.stream.index_entries, []
+    for number in range(begin, end):
+        entry = entries[number]
         if entry.is_discard:
-            return False
+            return None
         if entry.is_keyframe:
-            keys.append(entry.pos)
+            keys.append(entry)
+    times = [entry.timestamp for entry in keys]
     if name in ALWAYS_CLOSED or (name in WITHOUT_B_FRAMES and not context.has_b_frames):
-        return True
+        return times
     if name not in BY_UNIT or not context.extradata:
-        return False
+        return None
     if len(keys) <= 1:  # nowhere to jump to
-        return True
+        return times
     with open(picture.path, "rb") as file:
-        return all(_is_idr(file.fileno(), position, name, context.extradata) for position in keys)
+        is_closed = all(_is_idr(file.fileno(), entry.pos, name, context.extradata) for entry in keys)
+    return times if is_closed else None
 
 
 def _is_idr(file: int, position: int, codec: str, extradata: bytes) -> bool:

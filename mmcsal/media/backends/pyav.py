@@ -6,7 +6,7 @@ import numpy as np
 from av.video.frame import PictureType, VideoFrame
 
 from mmcsal.contracts.reject import Reason
-from mmcsal.media.backends.proof import is_plain_mp4
+from mmcsal.media.backends.proof import closed_keys, has_plain_picture
 from mmcsal.media.display import Scaler, crop_middle, scaled_size
 from mmcsal.media.limits import check_damage, check_size
 from mmcsal.media.picture import Picture
@@ -35,9 +35,15 @@ def read_frames(picture: Picture, plan: Plan, times_s_T: np.ndarray, spec: Media
 
 def _split_at_keys(picture: Picture, times_s_T: np.ndarray) -> list[np.ndarray]:
     """Times that are read one after another, apart where it is right to jump to a key frame between two of them."""
-    if not is_plain_mp4(picture):
+    if not has_plain_picture(picture) or picture.stream.time_base is None:
         return [times_s_T]
-    group_T = np.searchsorted(picture.keys_s(), times_s_T, side="right")
+    entries, time_base = picture.stream.index_entries, float(picture.stream.time_base)
+    lag = -entries[0].timestamp  # the index has the times of decoding: the first frame is shown at 0
+    first, last = (max(entries.search_timestamp(round(times_s_T[n] / time_base) - lag), 0) for n in (0, -1))
+    keys = closed_keys(picture, first, last + 1)
+    if keys is None:
+        return [times_s_T]
+    group_T = np.searchsorted((np.array(keys) + lag) * time_base, times_s_T, side="right")
     return np.split(times_s_T, np.flatnonzero(np.diff(group_T)) + 1)
 
 

@@ -39,7 +39,7 @@ def test_groups_that_are_left_out_change_no_frame(num_frames, films, tmp_path, m
     path = str(make(Case("groups.mp4", "", (GROUPS,)), films, tmp_path))
     spec = MediaSpec(window_s=11.3, num_frames=num_frames, frame_size_px=32)
     jumping = decode_clip(Source("s", path), spec).video_THWC
-    monkeypatch.setattr(pyav, "is_plain_mp4", lambda _: False)
+    monkeypatch.setattr(pyav, "has_plain_picture", lambda _: False)
     np.testing.assert_array_equal(jumping, decode_clip(Source("s", path), spec).video_THWC)
 
 
