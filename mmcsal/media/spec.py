@@ -28,7 +28,7 @@ class MediaSpec(Spec):
     # Counted from 0 among the streams of their kind, cover pictures aside; None = the one that players choose.
     video_stream: int | None = Field(default=None, ge=0)
     audio_stream: int | None = Field(default=None, ge=0)
-    backend: Literal["auto", "pyav", "decord", "torchcodec"] = "auto"  # auto: PyAV, the fastest on CPUs
+    backend: Literal["auto", "pyav", "decord", "torchcodec"] = "auto"  # auto: PyAV, right for all files
     # What a file may ask for; more is rejected as too_large before anything is decoded.
     max_side_px: int = Field(default=16384, ge=16)
     max_pixels: int = Field(default=67_108_864, ge=256)  # of a frame: 8192 x 8192

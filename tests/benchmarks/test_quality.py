@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import pools, quality
+from benchmarks import conditions, pools, quality
+from benchmarks.conditions import PAIRINGS, SHARES
 from benchmarks.quality import CONDITIONS, OURS, PEER, SPEC, UNALIGNED, Job, Place, Study, checks_of, pool_and_test, run
 from mmcsal.evaluation.spec import ABLATIONS, BASELINE, COLD_START, Contender, EvaluateSpec
 
 torch.set_num_threads(1)  # threads that wait for each other on a busy machine cost more than they bring
-SET = "made"
+SET, OTHER_SET = "made", "another"
 NAMES = [contender.name for contender in SPEC.all_contenders]
 SHUFFLED = "20% shuffled"
 
@@ -17,7 +18,9 @@ SHUFFLED = "20% shuffled"
 @pytest.fixture(scope="module", autouse=True)
 def made_set() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(quality.SETS, SET, lambda: pools.mixture(240, num_classes=4))
+        patch.setitem(conditions.SETS, SET, lambda: pools.mixture(240, num_classes=4))
+        patch.setitem(conditions.SETS, OTHER_SET, lambda: pools.mixture(300, num_classes=3, seed=1))
+        patch.setitem(conditions.OTHER_SETS, SET, OTHER_SET)
         yield
 
 
@@ -49,7 +52,7 @@ def failed(rows: list[dict]) -> list[str]:
 
 
 def test_conditions_change_the_pool_and_leave_the_test_alone() -> None:
-    found = {condition: pool_and_test(Place(SET, condition), 3) for condition in CONDITIONS}
+    found = {condition: pool_and_test(Place(SET, condition), 3) for condition in PAIRINGS}
     clean, test = found["clean"]
     assert (len(clean), len(test)) == (160, 80)
     assert test.is_misaligned_N is None
@@ -65,6 +68,20 @@ def test_conditions_change_the_pool_and_leave_the_test_alone() -> None:
     size_C = np.bincount(found["long tail + 10%"][0].label_N)
     assert size_C.min() <= size_C.max() / 10
     assert len(pool_and_test(Place(SET, "clean"), 3, max_pool_rows=50)[0]) == 50
+
+
+def test_another_second_view_says_nothing_of_the_class_and_the_first_stays() -> None:
+    clean, half, nothing = (pool_and_test(Place(SET, condition), 3) for condition in SHARES)
+    for of_clean, of_half, of_nothing in zip(clean, half, nothing, strict=True):
+        np.testing.assert_array_equal(of_half.a_ND, of_clean.a_ND)
+        np.testing.assert_array_equal(of_nothing.label_N, of_clean.label_N)
+        own_ND = of_clean.v_ND / np.linalg.norm(of_clean.v_ND, axis=1, keepdims=True)
+        np.testing.assert_allclose(of_half.v_ND[:, : own_ND.shape[1]], np.sqrt(0.5) * own_ND, rtol=1e-5)
+        others = {row.tobytes() for row in of_half.v_ND[:, own_ND.shape[1] :] / np.float32(np.sqrt(0.5))}
+        assert len(others) == len(of_clean)  # nobody's view is used twice
+        np.testing.assert_allclose(
+            of_nothing.v_ND, of_half.v_ND[:, own_ND.shape[1] :] / np.sqrt(0.5), rtol=1e-5, atol=1e-6
+        )
 
 
 def test_a_job_has_a_row_for_each_contender_and_budget_and_the_study_its_figures(planted, capsys) -> None:

@@ -139,7 +139,10 @@ def _kill_in_the_middle(run_dir: Path, truth: Path) -> Path:
 @pytest.mark.parametrize(
     ("classes", "told"),
     [
-        ("xxxx", "4 of 64 ingested samples have a label in '{path}', of 1 classes; give"),
+        (
+            "xxxx",
+            "labels: '{path}' holds labels of 1 classes; give a .csv or .parquet file with labels of at least two",
+        ),
         ("xyxy", "at least 10 are needed: give more labels, or raise finetune.test_fraction"),
     ],
 )
