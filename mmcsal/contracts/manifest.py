@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")  # of the images in a folder of frames, to which `uri` may lead
 MANIFEST = pa.schema(
     [
         pa.field("sample_id", pa.string(), nullable=False),

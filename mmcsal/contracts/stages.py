@@ -17,6 +17,15 @@ class StageFacts:
     needs_ray: bool = True
     may_use_gpus: bool = False  # where the cluster has some: see `cluster.use_gpus`
 
+    def again(self, run_dir: str) -> str:
+        """The command that does the stage again, for errors."""
+        command = "ingest" if self.name == "manifest" else self.name  # the scan has no command of its own
+        return f"`mmcsal {command} --run-dir {run_dir} --redo {self.name}`"
+
+    def lost(self, what: str, run_dir: str) -> str:
+        """That some of what the stage has made is gone, and what to do."""
+        return f"{what}; put the files back, or make them again: {self.again(run_dir)}"
+
 
 MANIFEST = StageFacts("manifest", "manifest", "Scan", needs_ray=False)
 INGEST = StageFacts("ingest", "clips", "Decode", side_folders=("rejects",))

@@ -62,6 +62,15 @@ class Listed:
     problem: tuple[Reason, str] | None = None  # for which it can be no sample
     listed_hash: str | None = None  # of an object store
 
+    @property
+    def group(self) -> str:
+        """As what it is counted where it is no sample."""
+        if any(map(_is_hidden, self.path.split("/"))):
+            return HIDDEN
+        if self.problem:
+            return UNREADABLE if self.problem[0] is Reason.UNREADABLE_FOLDER else NO_FILES
+        return _in_utf8(suffix_of(self.path)) or "without a suffix"
+
 
 def read_folder(spec: FolderSpec, storage: StorageSpec | None = None, *, has_hashes: bool = True) -> Scan:
     """The MANIFEST of a folder, sorted by sample_id, and what was left out of it.
@@ -93,17 +102,12 @@ def _sorted_out(listing: Iterable[Listed], suffixes: tuple[str, ...]) -> tuple[l
     found: list[Listed] = []
     left_out: Counter[str] = Counter()
     for file in listing:
-        suffix = suffix_of(file.path)
-        if any(map(is_hidden, file.path.split("/"))):
-            left_out[HIDDEN] += 1
-            continue
-        if file.problem and file.problem[0] is Reason.UNREADABLE_FOLDER:
-            left_out[UNREADABLE] += 1
+        group = file.group
+        is_sample = group not in (HIDDEN, UNREADABLE) and suffix_of(file.path) in suffixes
+        if is_sample or group == UNREADABLE:
             found.append(file)
-        elif suffix in suffixes:
-            found.append(file)
-        else:
-            left_out[NO_FILES if file.problem else _in_utf8(suffix) or "without a suffix"] += 1
+        if not is_sample:
+            left_out[group] += 1
     return sorted(found, key=lambda file: os.fsencode(file.path)), grouped(left_out)
 
 
@@ -224,7 +228,7 @@ def _nothing_found(root: str, left_out: dict[str, int], suffixes: tuple[str, ...
 # --- names ---
 
 
-def is_hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     """As `ls` has it, but for names of two dots and more, such as "..final cut.mp4": nobody hides a file like that."""
     return name.startswith(".") and not name.startswith("..")
 

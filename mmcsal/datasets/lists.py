@@ -1,33 +1,24 @@
 """Corpora whose lists say which samples there are, with labels and splits, and whose media are found by their names."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
-from pyarrow import fs
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.contracts.manifest import MANIFEST
+from mmcsal.contracts.manifest import FRAME_SUFFIXES, MANIFEST
 from mmcsal.contracts.reject import Reason
 from mmcsal.contracts.table import conform
-from mmcsal.datasets.folder import (
-    HIDDEN,
-    NO_FILES,
-    VIDEO_SUFFIXES,
-    files_below,
-    is_hidden,
-    objects_below,
-    suffix_of,
-)
+from mmcsal.datasets.folder import HIDDEN, VIDEO_SUFFIXES, files_below, objects_below, suffix_of
 from mmcsal.datasets.place import existing_path, is_remote, open_remote, without_file_scheme
 from mmcsal.datasets.scan import Scan, grouped
 from mmcsal.storage.content import combine_hashes, hash_contents
-from mmcsal.storage.uri import StorageSpec, open_uri
+from mmcsal.storage.uri import StorageSpec, open_file, open_uri
 
 Split = Literal["train", "test", "all"]
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 UNLISTED, SAME_NAME = "media that no list names", "more media of a name"
 _MAX_LINES_TOLD = 3
@@ -90,7 +81,7 @@ class Root:
             is_folder = not info.is_file
         else:
             self.path = existing_path(without_file_scheme(path), what="corpus folder")
-            is_folder = fs.LocalFileSystem().get_file_info(self.path).type is fs.FileType.Directory
+            is_folder = os.path.isdir(self.path)
         if not is_folder:
             raise self.refusal("is a file")
 
@@ -111,8 +102,7 @@ class Root:
         """
         if not self.has(name):
             raise self.refusal(f"has no {name}")
-        filesystem, path = open_uri(f"{self.path}/{name}", self._storage, what="corpus folder")
-        with filesystem.open_input_file(path) as file:
+        with open_file(f"{self.path}/{name}", self._storage, what="corpus folder") as file:
             data = file.read()
         try:
             return data.decode("utf-8-sig")
@@ -134,21 +124,18 @@ class Root:
             *folders, file_name = file.path.split("/")
             suffix = suffix_of(file_name)
             name = file_name[: len(file_name) - len(suffix)]
-            match place_of(file.path):
-                case _ if any(map(is_hidden, (*folders, file_name))):
-                    found.left_out[HIDDEN] += 1
-                case _ if file.problem:
-                    found.left_out[NO_FILES] += 1
+            is_file = file.problem is None and file.group != HIDDEN
+            match place_of(file.path) if is_file else None:
                 case "list":
                     continue
                 case "video" if suffix in VIDEO_SUFFIXES:
                     found.put(name, Media(file.uri, ["", *folders][-1], listed_hash=file.listed_hash))
-                case "frames" if suffix in IMAGE_SUFFIXES:
+                case "frames" if suffix in FRAME_SUFFIXES:
                     found.put(folders[-1], Media(file.uri.rpartition("/")[0], folders[-2], is_frames=True))
                 case "sound" if suffix in SOUND_SUFFIXES:
                     found.sounds[name] = min(file.uri, found.sounds.get(name, file.uri))
                 case _:
-                    found.left_out[suffix or "without a suffix"] += 1
+                    found.left_out[file.group] += 1
         if is_remote(self.path) and any(media.is_frames for media in found.media.values()):
             raise self.refusal("holds folders of frames, which are read from a local disk alone: copy it to one")
         return found

@@ -75,7 +75,7 @@ class InfoNce(nn.Module):
 
     def forward(self, a_BD: Tensor, b_BD: Tensor) -> Tensor:
         """See `info_nce`."""
-        return -self.own_log_p(a_BD, b_BD).mean()
+        return info_nce(a_BD, b_BD, self.log_scale.exp())
 
     @torch.no_grad()
     def clamp_scale(self) -> None:

@@ -14,17 +14,15 @@ import numpy as np
 from av.container import InputContainer
 from av.video import VideoStream
 
+from mmcsal.contracts.manifest import FRAME_SUFFIXES
 from mmcsal.contracts.reject import Reason
 from mmcsal.media.display import Scaler, crop_middle, display_of, scaled_size
 from mmcsal.media.limits import check_container, check_stream
 from mmcsal.media.plan import Plan
-from mmcsal.media.probe import MediaError, MediaFacts, in_words, open_media
+from mmcsal.media.probe import MediaError, MediaFacts, check_file, in_words, open_media
 from mmcsal.media.sample import choose_frames
 from mmcsal.media.spec import MediaSpec
 from mmcsal.media.streams import choose_audio, choose_video
-from mmcsal.storage.content import is_regular
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def plan_folder(path: str, audio_path: str | None, spec: MediaSpec) -> tuple[Fra
     """
     paths = _images(path)
     if not paths:
-        raise MediaError(Reason.NO_VIDEO, f"the folder holds no {' or '.join(IMAGE_SUFFIXES)}")
+        raise MediaError(Reason.NO_VIDEO, f"the folder holds no {' or '.join(FRAME_SUFFIXES)}")
     if audio_path is None:
         raise MediaError(Reason.NO_AUDIO, "a folder of frames has its sound in a file of its own, and none is named")
     with open_media(audio_path) as container:
@@ -95,7 +93,7 @@ def plan_folder(path: str, audio_path: str | None, spec: MediaSpec) -> tuple[Fra
 
 
 def _images(folder: str) -> tuple[str, ...]:
-    names = [name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
+    names = [name for name in os.listdir(folder) if name.lower().endswith(FRAME_SUFFIXES) and not name.startswith(".")]
     return tuple(os.path.join(folder, name) for name in sorted(names, key=_by_number))
 
 
@@ -136,12 +134,9 @@ def _image(path: str, spec: MediaSpec) -> Iterator[VideoStream]:
 
 
 def _open(path: str) -> InputContainer:
-    if not is_regular(path):
-        raise MediaError(Reason.MISSING_FILE, "not a regular file")
+    check_file(path)
     with open(path, "rb") as file:
         data = file.read()
-    if not data:
-        raise MediaError(Reason.EMPTY_FILE, "the file has zero bytes")
     try:
         return av.open(io.BytesIO(data), "r", metadata_errors="replace")
     except av.error.FFmpegError as error:

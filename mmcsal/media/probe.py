@@ -45,6 +45,21 @@ def open_media(path: str) -> InputContainer:
     Raises:
         MediaError: missing, empty, in no format that the decoder knows, or without the index that its end held.
     """
+    check_file(path)
+    try:
+        return av.open(path, metadata_errors="replace")
+    except av.error.FFmpegError as error:
+        if _is_without_index(path):
+            raise MediaError(Reason.DECODE_ERROR, "cut off: no index (moov)") from error
+        raise MediaError(Reason.NOT_MEDIA, f"not a media file: {in_words(error)}") from error
+
+
+def check_file(path: str) -> None:
+    """Looks at a file before a decoder does.
+
+    Raises:
+        MediaError: it is not there, no regular file, may not be read, or is empty.
+    """
     try:
         facts = os.stat(path)
         if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
@@ -55,12 +70,6 @@ def open_media(path: str) -> InputContainer:
             pass
     except (FileNotFoundError, PermissionError) as error:
         raise MediaError(Reason.MISSING_FILE, f"{path}: {error.strerror}") from error
-    try:
-        return av.open(path, metadata_errors="replace")
-    except av.error.FFmpegError as error:
-        if _is_without_index(path):
-            raise MediaError(Reason.DECODE_ERROR, "cut off: no index (moov)") from error
-        raise MediaError(Reason.NOT_MEDIA, f"not a media file: {in_words(error)}") from error
 
 
 def in_words(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """VGGSound as it lies on disk, in both forms that people keep."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,17 @@ def test_a_frame_that_comes_later_changes_the_hash(tmp_path):
     before = rows_of(root)["-xyz_000005"]["content_hash"]
     (root / name.format(1)).write_bytes(b"more")
     assert rows_of(root)["-xyz_000005"]["content_hash"] != before
+
+
+def test_what_can_be_no_media_is_counted_as_in_a_folder(videos):
+    os.mkfifo(videos / "pipe.mp4")
+    (videos / ".hidden.mp4").write_bytes(b"x")
+    with open(os.fsencode(videos) + b"/a.\xff", "wb"):
+        pass
+    left_out = read_corpus(VggSoundSpec(path=str(videos))).left_out
+    assert {name: left_out[name] for name in ("hidden", "pipes, sockets or devices", r".\xff", ".txt")} == {
+        "hidden": 1, "pipes, sockets or devices": 1, r".\xff": 1, ".txt": 1
+    }  # fmt: skip
 
 
 def test_of_several_files_of_a_name_the_first_is_taken_and_the_others_are_counted(videos):

@@ -108,11 +108,7 @@ def _unchanged(stage: Stage, settings: Settings, run_dir: RunDir, *, has_ended: 
     """
     gone = run_dir.changed_content(stage.folder, may_grow=bool(stage.grows)) if has_ended else None
     if gone is not None and not stage.is_cheap:
-        command = "ingest" if stage.name == "manifest" else stage.name
-        raise InputError(
-            f"{gone}; put the files back, or make them again: "
-            f"`mmcsal {command} --run-dir {run_dir.uri} --redo {stage.name}`"
-        )
+        raise InputError(stage.facts.lost(gone, run_dir.uri))
     if gone is not None:
         return PlannedStage(stage, "redo", settings, ("files",))
     return PlannedStage(stage, "committed" if has_ended else "resume", settings)

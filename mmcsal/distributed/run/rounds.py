@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import InputError
+from mmcsal.contracts.stages import EMBED
 from mmcsal.storage.rundir import RunDir
 
 FOLDER = "rounds"
@@ -51,12 +52,9 @@ def config_of(config: RunConfig, run_dir: RunDir) -> RunConfig:
     this = next_round(run_dir)
     select = config.select.model_copy(update={"earlier": this.earlier, "round": this.number})
     has_own = config.embeddings is None
-    gone = run_dir.changed_content("embeddings") if has_own else None
+    gone = run_dir.changed_content(EMBED.folder) if has_own else None
     if gone is not None:
-        raise InputError(
-            f"next-round: {gone}; put the files back, or make them again: "
-            f"`mmcsal embed --run-dir {run_dir.uri} --redo embed`"
-        )
+        raise InputError(f"next-round: {EMBED.lost(gone, run_dir.uri)}")
     return config.model_copy(
         update={
             "run_dir": this.uri,

@@ -7,7 +7,7 @@ from mmcsal.contracts.progress import Progress
 from mmcsal.distributed.cluster.resources import capacity, resource_request
 from mmcsal.distributed.workers.embed import EmbedWorker
 from mmcsal.distributed.workers.map_partitions import run_partitions
-from mmcsal.distributed.workers.trainer import trained_encoders
+from mmcsal.distributed.workers.trainer import trained_model
 from mmcsal.storage.rundir import RunDir
 
 
@@ -18,7 +18,7 @@ def embed_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[
         InputError: the encoders are not what pretraining has written.
         MmcsalError: an embedding is not finite; the message names its samples.
     """
-    trained_encoders(run_dir)  # here first: what is wrong ends the stage before Ray starts workers
+    trained_model(run_dir)  # here first: what is wrong ends the stage before Ray starts workers
     constructor = {"run_dir": run_dir, "spec": config.embed}
     found = capacity(config.cluster)
     request = resource_request("embed", config, found)

@@ -7,7 +7,7 @@ from mmcsal.config import RunConfig
 from mmcsal.contracts.manifest import MANIFEST
 from mmcsal.contracts.progress import Progress
 from mmcsal.distributed.workers.finetune import FINAL_PART, FOLDER, LabelSplit, finetune_loop
-from mmcsal.distributed.workers.trainer import epochs_shown, figures_of_part, trained_encoders, trainer
+from mmcsal.distributed.workers.trainer import epochs_shown, figures_of_part, trained_model, trainer
 from mmcsal.evaluation.joins import labeled_clips
 from mmcsal.evaluation.samples import split
 from mmcsal.labeling.label_file import labels_of
@@ -28,7 +28,7 @@ def finetune_classifier(config: RunConfig, run_dir: RunDir, progress: Progress) 
     labels, warnings = split_labels(config, run_dir)
     batches = labels.batches(config, run_dir)  # here first: what is wrong ends the stage before Ray starts workers
     if config.finetune.encoders == "pretrained":
-        trained_encoders(run_dir)
+        trained_model(run_dir)
 
     def look() -> tuple[int, str]:
         parts = [part for part in run_dir.parts(FOLDER) if part != FINAL_PART]

@@ -59,9 +59,13 @@ def list_samples(config: RunConfig, *, has_hashes: bool = True) -> tuple[Scan, p
     if config.corpus is None:
         raise InputError("no corpus is given; add --corpus FOLDER (or a .csv or .parquet manifest), or set `corpus`")
     scan = read_corpus(config.corpus, config.storage, has_hashes=has_hashes)
-    table = conform(scan.manifest, MANIFEST, name="manifest").combine_chunks()
+    return scan, _checked(scan.manifest)
+
+
+def _checked(manifest: pa.Table) -> pa.Table:
+    table = conform(manifest, MANIFEST, name="manifest").combine_chunks()
     check_unique_ids(table["sample_id"], name="manifest")
-    return scan, table
+    return table
 
 
 def _in_segments(manifest: pa.Table, config: RunConfig) -> pa.Table:
@@ -72,10 +76,7 @@ def _in_segments(manifest: pa.Table, config: RunConfig) -> pa.Table:
     found = lengths_s([source_of(rows[number]) for number in whole], config.media, config.storage)
     for number, length_s in zip(whole, found, strict=True):
         lengths[number] = length_s
-    cut = in_segments(manifest, lengths, config.media.window_s)
-    table = conform(cut, MANIFEST, name="manifest").combine_chunks()
-    check_unique_ids(table["sample_id"], name="manifest")
-    return table
+    return _checked(in_segments(manifest, lengths, config.media.window_s))
 
 
 def ingest_clips(config: RunConfig, run_dir: RunDir, progress: Progress) -> dict[str, Any]:

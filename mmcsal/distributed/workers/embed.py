@@ -15,12 +15,11 @@ from mmcsal.contracts.errors import MmcsalError
 from mmcsal.contracts.table import conform
 from mmcsal.distributed.cluster.telemetry import EMBED_SECONDS, SAMPLES_EMBEDDED, record
 from mmcsal.distributed.workers.map_partitions import PartitionWorker
-from mmcsal.distributed.workers.trainer import trained_encoders
+from mmcsal.distributed.workers.trainer import trained_model
 from mmcsal.models.two_tower import MODALITIES
 from mmcsal.storage.rundir import RunDir
 from mmcsal.training.embed import close_gap
 from mmcsal.training.embed import embed_clips as embed_batch
-from mmcsal.training.state import load_model
 
 
 class EmbedWorker(PartitionWorker):
@@ -31,7 +30,8 @@ class EmbedWorker(PartitionWorker):
         torch.set_num_threads(1)
         self._run_dir, self._spec = run_dir, spec
         self._device = "cuda" if ray.get_gpu_ids() else "cpu"
-        self._model, self._centroids = load_model(trained_encoders(run_dir), self._device)
+        model, self._centroids = trained_model(run_dir)
+        self._model = model.to(self._device)
 
     def run(self, part: str) -> None:
         begun_s = time.perf_counter()

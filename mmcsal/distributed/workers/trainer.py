@@ -4,7 +4,7 @@ import io
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,13 +15,16 @@ import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, ScalingConfig
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchTrainer, get_device
+from torch import Tensor
 
 from mmcsal.config import RunConfig
 from mmcsal.contracts.errors import InputError, on_one_line
 from mmcsal.contracts.metric import METRIC
 from mmcsal.contracts.progress import Progress
+from mmcsal.contracts.stages import PRETRAIN
 from mmcsal.distributed.cluster.resources import capacity, resource_request
 from mmcsal.distributed.cluster.telemetry import TRAINING_LOSS, TRAINING_STEPS, record
+from mmcsal.models.two_tower import TwoTower
 from mmcsal.storage.rundir import RunDir
 from mmcsal.tensors.collectives import all_reduce_sum, worker_rank
 from mmcsal.training.batch_spec import BatchSpec
@@ -137,17 +140,31 @@ def clip_batches(config: RunConfig, run_dir: RunDir, spec: BatchSpec | None = No
 
 
 def trained_encoders(run_dir: RunDir) -> dict[str, Any]:
-    """What pretraining has exported, on the CPU, whatever device trained it.
+    """What pretraining has exported, on the CPU, whatever device trained it; `trained_model` makes a model of it.
 
     Raises:
         InputError: it is something else, or damaged.
     """
-    again = f"train again: `mmcsal pretrain --run-dir {run_dir.uri} --redo pretrain`"
-    with _written_by_training(run_dir.path("checkpoints", ENCODERS_FILE), again):
+    with _exported_by_pretraining(run_dir):
         encoders = io.BytesIO(run_dir.read_bytes("checkpoints", ENCODERS_FILE))
-        checkpoint = torch.load(encoders, map_location="cpu", weights_only=True)
-        load_model(checkpoint)
-        return checkpoint
+        return torch.load(encoders, map_location="cpu", weights_only=True)
+
+
+def trained_model(run_dir: RunDir) -> tuple[TwoTower, dict[str, Tensor]]:
+    """The encoders that pretraining has exported, and the centroids, on the CPU; see `load_model`.
+
+    Raises:
+        InputError: it has exported something else, or the file is damaged.
+    """
+    checkpoint = trained_encoders(run_dir)
+    with _exported_by_pretraining(run_dir):
+        return load_model(checkpoint)
+
+
+def _exported_by_pretraining(run_dir: RunDir) -> AbstractContextManager[None]:
+    return _written_by_training(
+        run_dir.path("checkpoints", ENCODERS_FILE), f"train again: {PRETRAIN.again(run_dir.uri)}"
+    )
 
 
 def restored() -> dict[str, Any] | None:

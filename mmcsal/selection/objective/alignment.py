@@ -20,7 +20,6 @@ from mmcsal.contracts.ids import places_of_hashes
 from mmcsal.selection.numerics.kmeans import spherical_kmeans
 from mmcsal.selection.numerics.quantize import JOINT_UNIT, similarities
 from mmcsal.selection.numerics.topk import ANY_ORDER, LOWEST, kth_largest
-from mmcsal.selection.objective.sharing import shared_part
 
 Score = Literal["anchors", "prototypes", "cosine"]
 Calibration = Literal["shuffled", "percentile"]
@@ -38,6 +37,9 @@ NEUTRAL_R = 0.5  # its r: neither punished (it lies above any sensible threshold
 EXCLUDED = LOWEST  # below every similarity
 STEP_BITS = 9  # similarities inside the near ones count in steps of 512, a 16 thousandth of the largest
 CHUNK_ROWS = 256  # whose similarities stay in the cache
+
+
+LEAST_SEPARATION, TRUST_SPAN = 0.6, 0.3  # at which alignment is not trusted, and from there to that of full trust
 
 
 class Calibrated(Protocol):
@@ -168,8 +170,8 @@ def alignment_of(scores_N: np.ndarray, calibrated: Calibrated) -> np.ndarray:
 
 
 def confidence(separation: float) -> float:
-    """How much the score can be trusted to steer a selection, in [0, 1]: as much as the modalities share."""
-    return shared_part(separation)
+    """How much the score can be trusted to steer a selection, in [0, 1], rising."""
+    return min(max((separation - LEAST_SEPARATION) / TRUST_SPAN, 0.0), 1.0)
 
 
 def _references(score: Score, hash_M: np.ndarray, a_MD: np.ndarray, v_MD: np.ndarray):

@@ -1,21 +1,13 @@
-"""How much the modalities share, told without labels.
+"""How much the modalities share, told without labels: rho, the share of the joint coverage.
 
 Separation is how well own pairs are told from pairs that do not belong together (the alignment's `Anchors`): .5 where
-one modality says nothing of the other, 1 where it says all. Two answers follow from it: how far alignment can be
-trusted, and rho, the share of the joint coverage.
-
-They differ, because a mistake costs differently. An alignment that is noise must not steer at all. Coverage keeps half
-of the joint kernel whatever the separation: with less of it, batches were worse where nothing is shared as well
-(benchmarks/sharing.py).
+one modality says nothing of the other, 1 where it says all. How far alignment can be trusted (`alignment.confidence`)
+follows from it by another rule, because a mistake costs differently. An alignment that is noise must not steer at all.
+Coverage keeps half of the joint kernel whatever the separation: with less of it, batches were worse where nothing is
+shared as well (benchmarks/sharing.py).
 """
 
-LEAST, SPAN = 0.6, 0.3  # separation at which alignment is not trusted, and from there to that of full trust
 LEAST_RHO = 0.5
-
-
-def shared_part(separation: float) -> float:
-    """How far alignment can be trusted, in [0, 1], rising."""
-    return min(max((separation - LEAST) / SPAN, 0.0), 1.0)
 
 
 def joint_share(separation: float) -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmcsal.contracts.errors import InputError
-from mmcsal.distributed.workers.trainer import ENCODERS_FILE, epochs_shown, trained_encoders
+from mmcsal.distributed.workers.trainer import ENCODERS_FILE, epochs_shown, trained_model
 from mmcsal.storage.rundir import RunDir
 
 
@@ -37,7 +37,7 @@ def test_encoders_that_nobody_has_trained_are_told_and_not_run(tmp_path, kind):
     if kind in content:
         run_dir.write_bytes(content[kind], "checkpoints", ENCODERS_FILE)
     with pytest.raises(InputError, match=rf"{ENCODERS_FILE} is not what training has written, .*--redo pretrain"):
-        trained_encoders(run_dir)
+        trained_model(run_dir)
     assert not trace.exists()
 
 

@@ -58,6 +58,12 @@ def test_shuffled_pairs_are_found(views):
     assert confidence(anchors.separation) > 0.8
 
 
+def test_alignment_is_trusted_more_where_pairs_are_told_apart_better():
+    found = [confidence(separation) for separation in np.linspace(0, 1, 101)]
+    assert found == sorted(found)
+    assert (found[50], found[-1]) == (0, 1)
+
+
 def test_unrelated_modalities_give_no_confidence():
     rng = np.random.default_rng(0)
     joint_ND = quantize_joint(rng.normal(size=(500, 16)), rng.normal(size=(500, 16)))
